@@ -4,7 +4,9 @@ pub mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod limits;
 pub mod log;
+pub mod protocol;
 pub mod service;
 pub mod store;
 
