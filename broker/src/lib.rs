@@ -4,6 +4,7 @@ pub mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod group;
 pub mod log;
 pub mod service;
 pub mod store;

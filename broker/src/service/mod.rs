@@ -9,6 +9,7 @@ use crate::auth::{Authorized, Guarded, Refusal, Session};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::group;
 use crate::log::Logs;
 
 /// What services work with; made once at start.
@@ -18,6 +19,7 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     pub catalog: Arc<Catalog>,
     pub logs: Arc<Logs>,
+    pub groups: Arc<group::Coordinator>,
 }
 
 /// Facts about one request.
