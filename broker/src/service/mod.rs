@@ -20,14 +20,15 @@ use std::future::Future;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::{Request, StrBytes};
-
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::auth::{Access, Authorized, Guarded, Principal, Refusal, Session};
+use crate::auth::sasl::Authenticator;
+use crate::auth::{Access, Authorized, Authorizer, Guarded, Refusal, Session};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::group;
 use crate::log::{LogError, Logs, Partition};
 use crate::store::PartitionId;
 
@@ -44,9 +45,11 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     pub catalog: Arc<Catalog>,
     pub logs: Arc<Logs>,
+    pub groups: Arc<group::Coordinator>,
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
-    pub super_users: Arc<[Principal]>,
+    pub authorizer: Authorizer,
+    pub authenticator: Arc<Authenticator>,
     /// Cancelled when the broker stops: long polls answer at once.
     pub stopping: CancellationToken,
 }
@@ -54,7 +57,7 @@ pub struct Services {
 impl Services {
     /// The access of a session right now.
     pub fn access(&self, session: &Arc<Session>) -> Access {
-        Access::new(session.clone(), self.catalog.image(), self.super_users.clone())
+        self.authorizer.access(session.clone(), self.catalog.image())
     }
 
     /// A partition that the catalog knows and the log has open.
