@@ -9,7 +9,6 @@ pub mod limits;
 pub mod group;
 pub mod log;
 pub mod protocol;
-pub mod server;
 pub mod service;
 pub mod store;
 

@@ -6,6 +6,7 @@ mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod dispatch;
 mod fetch;
 mod fetch_session;
 mod init_producer_id;
@@ -33,6 +34,7 @@ use crate::log::{LogError, Logs, Partition};
 use crate::store::PartitionId;
 
 pub use api_versions::api_versions;
+pub use dispatch::dispatch;
 pub use fetch::fetch;
 pub use fetch_session::FetchSessions;
 pub use produce::{Produced, produce};
