@@ -39,6 +39,12 @@ impl Epochs {
         }
     }
 
+    /// The epoch of an offset; -1 when it lies before the first known one.
+    pub(super) fn of(&self, offset: Offset) -> i32 {
+        let next = self.starts.partition_point(|(_, start)| *start <= offset);
+        next.checked_sub(1).map_or(-1, |index| self.starts[index].0)
+    }
+
     /// Forgets epochs that ended at or before the log start.
     pub(super) fn trim(&mut self, log_start: Offset) {
         let ended = self.starts.partition_point(|(_, start)| *start <= log_start).saturating_sub(1);

@@ -454,6 +454,11 @@ impl Partition {
         }
     }
 
+    /// Epoch in which the record at `offset` was (or the next one will be) written; -1 when unknown.
+    pub fn epoch_of(&self, offset: Offset) -> i32 {
+        self.handle().map_or(-1, |handle| handle.tail.lock().epochs.of(offset))
+    }
+
     /// Where the largest epoch that is not larger than this one ended; `None` when it is yet to come.
     pub fn epoch_end(&self, leader_epoch: i32) -> Option<EpochEnd> {
         let handle = self.handle().ok()?;

@@ -35,7 +35,7 @@ pub fn read_slice_blocking(slice: &Slice) -> Result<Bytes, StoreError> {
 }
 
 /// Runs something slow on a thread of its own kind.
-pub async fn away<T: Send + 'static>(
+pub(super) async fn away<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
