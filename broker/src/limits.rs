@@ -9,3 +9,12 @@ pub const FRAME_BEFORE_AUTHENTICATION: usize = 64 << 10;
 /// two on the wire, so the size of the request alone bounds memory badly. Kafka's guidance ends at 200,000 partitions
 /// for a whole cluster; a request names each at most once.
 pub const REQUEST_ELEMENTS: usize = 250_000;
+
+/// Largest value of the setting `limits.request_bytes`: a frame's length is an `i32` on the wire (bytes).
+pub const REQUEST_BYTES_CEILING: usize = 1 << 30;
+
+/// Partitions of one topic. Each costs open files and memory; Kafka's guidance for a whole broker is 4,000.
+pub const PARTITIONS_PER_TOPIC: i32 = 10_000;
+
+/// Longest host name in DNS (characters).
+pub const HOST_NAME: usize = 253;
