@@ -26,7 +26,8 @@ use uuid::Uuid;
 
 use crate::auth::sasl::Authenticator;
 use crate::auth::{Access, Authorized, Authorizer, Guarded, Refusal, Session};
-use crate::catalog::Catalog;
+use crate::catalog::topic_config::TopicDefaults;
+use crate::catalog::{Catalog, Image};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::group;
@@ -60,6 +61,11 @@ impl Services {
     /// The access of a session right now.
     pub fn access(&self, session: &Arc<Session>) -> Access {
         self.authorizer.access(session.clone(), self.catalog.image())
+    }
+
+    /// Defaults of topic configs as they are now.
+    pub fn topic_defaults<'a>(&'a self, image: &'a Image) -> TopicDefaults<'a> {
+        TopicDefaults { file: &self.config.topic_defaults, dynamic: &image.broker_configs }
     }
 
     /// A partition that the catalog knows and the log has open.
