@@ -7,6 +7,8 @@ pub mod config;
 pub mod log;
 pub mod service;
 pub mod store;
+pub mod tls;
+pub mod trust;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
