@@ -1,5 +1,12 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
+mod acl_filter;
+mod alter_user_scram_credentials;
+mod create_acls;
+mod delete_acls;
+mod describe_acls;
+mod describe_user_scram_credentials;
+
 use std::future::Future;
 use std::sync::Arc;
 
