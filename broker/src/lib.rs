@@ -11,6 +11,8 @@ pub mod log;
 pub mod protocol;
 pub mod service;
 pub mod store;
+pub mod tls;
+pub mod trust;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,11 +1,17 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
+mod acl_filter;
+mod alter_user_scram_credentials;
 mod api_versions;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_cluster;
+mod describe_user_scram_credentials;
 mod dispatch;
 mod fetch;
 mod fetch_session;
