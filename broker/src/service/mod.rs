@@ -1,5 +1,18 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
+mod delete_groups;
+mod describe_groups;
+mod find_coordinator;
+mod groups;
+mod heartbeat;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod sync_group;
+
 use std::future::Future;
 use std::sync::Arc;
 

@@ -1,1 +1,3 @@
 //! What each request needs, one file per family.
+
+mod groups;
