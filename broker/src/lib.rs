@@ -2,11 +2,12 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
-pub mod limits;
 pub mod group;
+pub mod limits;
 pub mod log;
 pub mod protocol;
 pub mod server;

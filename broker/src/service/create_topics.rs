@@ -22,7 +22,8 @@ impl Service for CreateTopicsRequest {
         for topic in &request.topics {
             *times_named.entry(&topic.name).or_default() += 1;
         }
-        let twice: Vec<_> = times_named.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name.to_owned()).collect();
+        let twice: Vec<_> =
+            times_named.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name.to_owned()).collect();
         let mut names = Vec::new();
         let mut wanted = Vec::new();
         for topic in request.topics {
@@ -89,7 +90,8 @@ fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, Strin
         let consecutive = indexes.iter().enumerate().all(|(at, index)| at as i32 == *index);
         let even = replicas > 0 && topic.assignments.iter().all(|assignment| assignment.broker_ids.len() == replicas);
         if !consecutive || !even {
-            let message = "a manual assignment names partitions 0, 1, 2 … once each, with equally many replicas".to_owned();
+            let message =
+                "a manual assignment names partitions 0, 1, 2 … once each, with equally many replicas".to_owned();
             return Err((ResponseError::InvalidReplicaAssignment, message));
         }
         wanted.partitions = indexes.len() as i32;
