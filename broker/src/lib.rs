@@ -4,9 +4,12 @@ pub mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod limits;
+pub mod group;
 pub mod log;
 pub mod protocol;
+pub mod server;
 pub mod service;
 pub mod store;
 

@@ -16,6 +16,15 @@ pub enum ConfigType {
     List = 7,
 }
 
+/// Where a value comes from. The numbers are Kafka's wire codes; a smaller one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigSource {
+    Topic = 1,
+    DynamicDefaultBroker = 3,
+    StaticBroker = 4,
+    Default = 5,
+}
+
 /// Which values are valid.
 #[derive(Clone, Copy, Debug)]
 pub enum Valid {
@@ -352,29 +361,55 @@ pub struct TopicDefaults<'a> {
 }
 
 impl<'a> TopicDefaults<'a> {
-    /// What a topic without its own value gets.
-    pub fn get(&self, config: &TopicConfig) -> &'a str {
+    /// Every value that a topic without its own could have, the one that counts first.
+    pub fn all(&self, config: &TopicConfig) -> impl Iterator<Item = (ConfigSource, &'a str)> + use<'a> {
         let dynamic = self.dynamic.get(config.broker_name).filter(|_| !config.broker_name.is_empty());
-        dynamic.or_else(|| self.file.get(config.name)).map_or(config.default, String::as_str)
+        let set = |source, value: Option<&'a String>| value.map(|value| (source, value.as_str()));
+        let dynamic = set(ConfigSource::DynamicDefaultBroker, dynamic);
+        let file = set(ConfigSource::StaticBroker, self.file.get(config.name));
+        [dynamic, file, Some((ConfigSource::Default, config.default))].into_iter().flatten()
     }
 }
 
-/// The value of a config that a topic with these own configs has.
-fn effective<'a>(configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>, name: &str) -> &'a str {
+/// The value that a topic has for one config.
+#[derive(Clone, Copy, Debug)]
+pub struct Effective<'a> {
+    pub config: &'static TopicConfig,
+    pub value: &'a str,
+    pub source: ConfigSource,
+}
+
+impl<'a> Effective<'a> {
+    fn of(config: &'static TopicConfig, configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>) -> Self {
+        let own = configs.get(config.name).map(|value| (ConfigSource::Topic, value.as_str()));
+        let (source, value) = own.or_else(|| defaults.all(config).next()).expect("the table has a default");
+        Self { config, value, source }
+    }
+}
+
+/// The values that a topic with these own configs has.
+pub fn effective<'a>(
+    configs: &'a BTreeMap<String, String>,
+    defaults: &TopicDefaults<'a>,
+) -> impl Iterator<Item = Effective<'a>> {
+    TOPIC_CONFIGS.iter().map(move |config| Effective::of(config, configs, defaults))
+}
+
+fn value_of<'a>(configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>, name: &str) -> &'a str {
     let config = find(name).expect("the names asked for here are in the table");
-    configs.get(name).map_or_else(|| defaults.get(config), String::as_str).trim()
+    Effective::of(config, configs, defaults).value.trim()
 }
 
 /// Falls back to the table's default when a value that is stored was valid once and is not any more.
 fn number<T: std::str::FromStr>(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, name: &str) -> T {
-    let value = effective(configs, defaults, name).parse().ok();
+    let value = value_of(configs, defaults, name).parse().ok();
     let default = || find(name).and_then(|config| config.default.parse().ok());
     value.or_else(default).expect("defaults of the table are valid")
 }
 
 /// The typed settings of a topic's partitions: its own configs, then the broker's defaults, then Kafka's.
 pub fn log_config(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, internal: bool) -> LogConfig {
-    let text = |name| effective(configs, defaults, name);
+    let text = |name| value_of(configs, defaults, name);
     let long = |name| number::<i64>(configs, defaults, name);
     let size = |name| number::<i64>(configs, defaults, name).max(0) as u64;
     let policies: Vec<_> = items(text("cleanup.policy")).collect();

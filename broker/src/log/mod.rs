@@ -242,6 +242,11 @@ impl Partition {
         unimplemented!()
     }
 
+    /// Epoch in which the record at `offset` was (or the next one will be) written; -1 when unknown.
+    pub fn epoch_of(&self, _offset: Offset) -> i32 {
+        unimplemented!()
+    }
+
     pub fn epoch_end(&self, _leader_epoch: i32) -> Option<EpochEnd> {
         unimplemented!()
     }

@@ -1,1 +1,4 @@
 //! What each request needs, one file per family.
+
+mod records;
+mod topics;
