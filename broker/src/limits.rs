@@ -53,3 +53,6 @@ pub const RECEIVE_BUFFER_LARGE: usize = 1 << 20;
 
 /// Bytes of plaintext read from a file at once for a TLS connection.
 pub const TLS_CHUNK: usize = 256 << 10;
+
+/// Longest config value (bytes). The catalog is held in memory; only lists of throttled replicas get long at all.
+pub const CONFIG_VALUE: usize = 32 << 10;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits;
 use crate::log::{Cleanup, Compression, LogConfig, TimestampType};
 
 /// Kafka's types of a config value. The numbers are its wire codes.
@@ -38,8 +39,6 @@ pub enum Valid {
     ListOf(&'static [&'static str]),
     /// Empty, `*`, or a list of `partition:broker`.
     ThrottledReplicas,
-    /// Anything; for values that only the settings file can set.
-    Any,
 }
 
 /// One config of a topic.
@@ -282,9 +281,11 @@ pub fn validate_together(configs: &BTreeMap<String, String>, defaults: &TopicDef
 /// Checks a value of a topic or broker config.
 pub fn check_value(name: &str, kind: ConfigType, valid: Valid, value: &str) -> Result<(), String> {
     let text = value.trim();
+    if value.len() > limits::CONFIG_VALUE {
+        return Err(format!("Invalid value for configuration {name}: longer than {} bytes", limits::CONFIG_VALUE));
+    }
     let invalid = |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
     match valid {
-        Valid::Any => Ok(()),
         Valid::Boolean if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") => Ok(()),
         Valid::Boolean => invalid("Expected value to be either true or false"),
         Valid::Number(min, max) => match text.parse::<i64>() {
@@ -369,6 +370,11 @@ impl<'a> TopicDefaults<'a> {
         let file = set(ConfigSource::StaticBroker, self.file.get(config.name));
         [dynamic, file, Some((ConfigSource::Default, config.default))].into_iter().flatten()
     }
+
+    /// The value of a topic without its own.
+    pub fn first(&self, config: &TopicConfig) -> &'a str {
+        self.all(config).next().map_or(config.default, |(_, value)| value)
+    }
 }
 
 /// The value that a topic has for one config.
@@ -382,7 +388,8 @@ pub struct Effective<'a> {
 impl<'a> Effective<'a> {
     fn of(config: &'static TopicConfig, configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>) -> Self {
         let own = configs.get(config.name).map(|value| (ConfigSource::Topic, value.as_str()));
-        let (source, value) = own.or_else(|| defaults.all(config).next()).expect("the table has a default");
+        let default = (ConfigSource::Default, config.default);
+        let (source, value) = own.or_else(|| defaults.all(config).next()).unwrap_or(default);
         Self { config, value, source }
     }
 }

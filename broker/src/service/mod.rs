@@ -1,13 +1,17 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
+mod alter_configs;
 mod api_versions;
+mod configs;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod fetch;
 mod fetch_session;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
