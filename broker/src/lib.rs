@@ -12,6 +12,8 @@ pub mod protocol;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod tls;
+pub mod trust;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -10,14 +10,6 @@ pub const FRAME_BEFORE_AUTHENTICATION: usize = 64 << 10;
 /// for a whole cluster; a request names each at most once.
 pub const REQUEST_ELEMENTS: usize = 250_000;
 
-/// Largest value of the setting `limits.request_bytes`: a frame's length is an `i32` on the wire (bytes).
-pub const REQUEST_BYTES_CEILING: usize = 1 << 30;
-
-/// Longest host name in DNS (characters).
-pub const HOST_NAME: usize = 253;
-/// Partitions of one topic. Kafka names no bound; one request must not be able to fill the disk with folders.
-pub const PARTITIONS_PER_TOPIC: i32 = 100_000;
-
 /// Partitions opened or made at the same time while one request or the start waits for them.
 pub const PARTITIONS_OPENED_AT_ONCE: usize = 64;
 
@@ -53,6 +45,15 @@ pub const RECEIVE_BUFFER_LARGE: usize = 1 << 20;
 
 /// Bytes of plaintext read from a file at once for a TLS connection.
 pub const TLS_CHUNK: usize = 256 << 10;
+
+/// Largest value of the setting `limits.request_bytes`: a frame's length is an `i32` on the wire (bytes).
+pub const REQUEST_BYTES_CEILING: usize = 1 << 30;
+
+/// Partitions of one topic. Each costs open files and memory; Kafka's guidance for a whole broker is 4,000.
+pub const PARTITIONS_PER_TOPIC: i32 = 10_000;
+
+/// Longest host name in DNS (characters).
+pub const HOST_NAME: usize = 253;
 
 /// Longest config value (bytes). The catalog is held in memory; only lists of throttled replicas get long at all.
 pub const CONFIG_VALUE: usize = 32 << 10;

@@ -8,6 +8,7 @@ pub mod audit;
 mod authorizer;
 mod guard;
 pub mod mapping;
+mod operations;
 mod principal;
 pub mod sasl;
 

@@ -126,7 +126,7 @@ fn every_rule_is_one_sentence() {
     for (text, sentence) in [
         ("listeners = []", "`listeners` is empty, so nobody could connect"),
         ("super_users = ['admin']", "`super_users` holds \"admin\", which does not have the form User:name"),
-        ("default_partitions = 0", "`default_partitions` is from 1 to 100000"),
+        ("default_partitions = 0", "`default_partitions` is from 1 to 10000"),
         ("[[listeners]]\nmechanisms = []", "`listeners.0.mechanisms` is empty, so nobody could log in"),
         ("[[listeners]]\nname = 'a b'", "`listeners.0.name` consists of ASCII letters, digits, '-' and '_'"),
         ("[[listeners]]\n[[listeners]]\nbind = '127.0.0.1:1'", "`listeners.1.name` is also the name of listener 0"),

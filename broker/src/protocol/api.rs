@@ -76,6 +76,8 @@ pub enum ProtocolError {
     Body { key: ApiKey, version: i16, reason: String },
     #[error("{0:?} is not allowed before authentication")]
     NotAuthenticated(ApiKey),
+    #[error("a request that wanted no acknowledgement failed")]
+    Unacknowledged,
     #[error("cannot encode the response: {0}")]
     Encode(String),
 }
@@ -110,7 +112,7 @@ impl Request {
             };
         }
         let header_version = api.key.request_header_version(version);
-        super::schema::check_header(&frame, header_version)
+        super::schema::check_header(header_version, &frame)
             .map_err(|error| ProtocolError::Header(error.to_string()))?;
         let header = RequestHeader::decode(&mut frame, header_version)
             .map_err(|error| ProtocolError::Header(error.to_string()))?;

@@ -1,14 +1,21 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
+mod acl_filter;
 mod alter_configs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod configs;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_cluster;
 mod describe_configs;
+mod describe_user_scram_credentials;
+mod dispatch;
 mod fetch;
 mod fetch_session;
 mod incremental_alter_configs;
@@ -38,6 +45,7 @@ use crate::log::{LogError, Logs, Partition};
 use crate::store::PartitionId;
 
 pub use api_versions::api_versions;
+pub use dispatch::dispatch;
 pub use fetch::fetch;
 pub use fetch_session::FetchSessions;
 pub use produce::{Produced, produce};
@@ -65,7 +73,7 @@ impl Services {
         self.authorizer.access(session.clone(), self.catalog.image())
     }
 
-    /// What topics get that do not say otherwise.
+    /// Defaults of topic configs as they are now.
     pub fn topic_defaults<'a>(&'a self, image: &'a Image) -> TopicDefaults<'a> {
         TopicDefaults { file: &self.config.topic_defaults, dynamic: &image.broker_configs }
     }

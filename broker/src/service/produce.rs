@@ -1,6 +1,5 @@
 //! Produce: appends at once, in the order in which requests came, and answers when the records are as safe as asked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;

@@ -1,5 +1,6 @@
-//! Making and removing topics: the catalog's record first, then the partitions, so that a crash leaves a topic whose
-//! missing partitions are made at the next start, never partitions that nobody knows.
+//! Making and removing topics. Partitions are made before the catalog knows the topic, and removed after it has
+//! forgotten it: a crash in between leaves strays, and a partition that the catalog knows but the store does not have
+//! is always damage.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,55 +84,75 @@ pub(super) fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state")
 }
 
-/// Makes topics, all in one catalog change; one topic's failure does not touch the others.
+/// Makes topics; one topic's failure does not touch the others.
 pub(super) async fn create(
     services: &Services,
     wanted: Vec<NewTopic>,
     validate_only: bool,
 ) -> Vec<Result<Arc<Topic>, TopicError>> {
-    let defaults = services.config.default_partitions;
-    let count = wanted.len();
-    let changed = services
-        .catalog
-        .change(|image| {
-            let mut image = Image::clone(image);
-            let mut records = Vec::new();
-            let mut decided = Vec::with_capacity(wanted.len());
-            for topic in wanted {
-                let topic = decide(&image, topic, defaults);
-                if let Ok(topic) = &topic {
-                    let record = CatalogRecord::Topic(Topic::clone(topic));
-                    image.apply(&record);
-                    records.push(record);
-                }
-                decided.push(topic);
-            }
-            if validate_only {
-                records.clear();
-            }
-            Ok::<_, TopicError>((records, decided))
-        })
-        .await;
-    let mut decided = match changed {
-        Ok(decided) => decided,
-        Err(error) => {
-            let reason = TopicError::from(error).to_string();
-            return (0..count).map(|_| Err(TopicError::Catalog(reason.clone()))).collect();
+    let mut decided = decide_all(services, wanted);
+    if validate_only {
+        return decided;
+    }
+    for result in &mut decided {
+        if let Ok(topic) = result
+            && let Err(error) = make_partitions(services, topic, 0).await
+        {
+            *result = Err(error);
         }
-    };
-    if !validate_only {
-        for result in &mut decided {
-            if let Ok(topic) = result
-                && let Err(error) = open_partitions(services, topic, 0).await
-            {
-                *result = Err(error);
-            }
+    }
+    record(services, decided).await
+}
+
+/// Decides on each topic as if the ones before it existed.
+fn decide_all(services: &Services, wanted: Vec<NewTopic>) -> Vec<Result<Arc<Topic>, TopicError>> {
+    let mut image = Image::clone(&services.catalog.image());
+    let mut decided = Vec::with_capacity(wanted.len());
+    for topic in wanted {
+        let topic = decide(services, &image, topic);
+        if let Ok(topic) = &topic {
+            image.apply(&CatalogRecord::Topic(Topic::clone(topic)));
         }
+        decided.push(topic);
     }
     decided
 }
 
-fn decide(image: &Image, wanted: NewTopic, default_partitions: i32) -> Result<Arc<Topic>, TopicError> {
+/// Makes the decided topics known, all in one change. Where somebody else was faster the partitions go again.
+async fn record(
+    services: &Services,
+    decided: Vec<Result<Arc<Topic>, TopicError>>,
+) -> Vec<Result<Arc<Topic>, TopicError>> {
+    let made: Vec<_> = decided.iter().flatten().cloned().collect();
+    let taken = services.catalog.change(|image| {
+        let taken = |topic: &Topic| image.topics.contains_key(&topic.name) || colliding(image, &topic.name).is_some();
+        let (late, fresh): (Vec<_>, Vec<_>) = made.iter().cloned().partition(|topic| taken(topic));
+        let records = fresh.iter().map(|topic| CatalogRecord::Topic(Topic::clone(topic))).collect();
+        Ok::<_, TopicError>((records, late.iter().map(|topic| topic.id).collect::<Vec<_>>()))
+    });
+    let taken = match taken.await {
+        Ok(taken) => taken,
+        // The outcome is not known: the partitions stay, and become strays if the topics turn out not to exist.
+        Err(error) => {
+            let reason = TopicError::from(error).to_string();
+            let fail = |result: Result<Arc<Topic>, _>| result.and_then(|_| Err(TopicError::Catalog(reason.clone())));
+            return decided.into_iter().map(fail).collect();
+        }
+    };
+    let mut results = Vec::with_capacity(decided.len());
+    for result in decided {
+        results.push(match result {
+            Ok(topic) if taken.contains(&topic.id) => {
+                drop_partitions(services, &topic, 0).await;
+                Err(TopicError::Exists(topic.name.clone()))
+            }
+            result => result,
+        });
+    }
+    results
+}
+
+fn decide(services: &Services, image: &Image, wanted: NewTopic) -> Result<Arc<Topic>, TopicError> {
     let name = TopicName::parse(&wanted.name)?;
     if image.topics.contains_key(&name) {
         return Err(TopicError::Exists(name));
@@ -143,7 +164,7 @@ fn decide(image: &Image, wanted: NewTopic, default_partitions: i32) -> Result<Ar
         return Err(TopicError::Collides(name, other));
     }
     let partitions = match wanted.partitions {
-        -1 => default_partitions,
+        -1 => services.config.default_partitions,
         count => check_partitions(count)?,
     };
     let replication_factor = match wanted.replication_factor {
@@ -152,8 +173,9 @@ fn decide(image: &Image, wanted: NewTopic, default_partitions: i32) -> Result<Ar
         factor => return Err(TopicError::ReplicationFactor(factor)),
     };
     for (key, value) in &wanted.configs {
-        topic_config::validate(key, value).map_err(|error| TopicError::Config(error.to_string()))?;
+        topic_config::validate(key, value).map_err(TopicError::Config)?;
     }
+    topic_config::validate_together(&wanted.configs, &services.topic_defaults(image)).map_err(TopicError::Config)?;
     Ok(Arc::new(Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs: wanted.configs }))
 }
 
@@ -177,46 +199,62 @@ fn check_partitions(count: i32) -> Result<i32, TopicError> {
     }
 }
 
-/// Opens the partitions from `first` on, making those that are missing.
-pub(super) async fn open_partitions(services: &Services, topic: &Topic, first: i32) -> Result<(), TopicError> {
+/// Makes and opens the partitions from `first` on; all or none.
+async fn make_partitions(services: &Services, topic: &Topic, first: i32) -> Result<(), TopicError> {
     let image = services.catalog.image();
-    let defaults = services.topic_defaults(&image);
-    let config = Arc::new(log_config(&topic.configs, &defaults, is_internal(topic.name.as_str())));
+    let internal = is_internal(topic.name.as_str());
+    let config = Arc::new(log_config(&topic.configs, &services.topic_defaults(&image), internal));
     let ids = (first..topic.partitions).map(|index| PartitionId { topic: topic.id, index });
-    stream::iter(ids)
+    let made = stream::iter(ids)
         .map(|id| services.logs.open(id, config.clone(), true))
         .buffer_unordered(limits::PARTITIONS_OPENED_AT_ONCE)
         .try_for_each(|_| future::ready(Ok(())))
-        .await?;
+        .await;
+    if let Err(error) = made {
+        drop_partitions(services, topic, first).await;
+        return Err(error.into());
+    }
     Ok(())
 }
 
-/// Grows a topic; returns it as it is then.
-pub(super) async fn grow(
-    services: &Services,
-    name: &str,
-    count: i32,
-    validate_only: bool,
-) -> Result<Arc<Topic>, TopicError> {
-    let changed = services.catalog.change(|image| {
-        let topic = image.topic(name).ok_or(TopicError::Unknown)?;
-        let count = check_partitions(count)?;
-        if count <= topic.partitions {
-            return Err(TopicError::Partitions(format!(
-                "topic '{name}' has {} partitions; {count} would not be an increase",
-                topic.partitions
-            )));
-        }
-        let grown = Topic { partitions: count, ..Topic::clone(topic) };
-        let record = CatalogRecord::Topic(grown.clone());
-        let records = if validate_only { Vec::new() } else { vec![record] };
-        Ok((records, (topic.partitions, Arc::new(grown))))
-    });
-    let (had, grown) = changed.await?;
-    if !validate_only {
-        open_partitions(services, &grown, had).await?;
+/// Removes partitions that the catalog does not (or not any more) know.
+async fn drop_partitions(services: &Services, topic: &Topic, first: i32) {
+    let ids: Vec<_> = (first..topic.partitions).map(|index| PartitionId { topic: topic.id, index }).collect();
+    if let Err(error) = services.logs.delete(&ids).await {
+        tracing::warn!(topic = %topic.name, %error, "partitions could not be removed; the next start sets them aside");
     }
-    Ok(grown)
+}
+
+/// Grows a topic.
+pub(super) async fn grow(services: &Services, name: &str, count: i32, validate_only: bool) -> Result<(), TopicError> {
+    let topic = services.catalog.image().topic(name).cloned().ok_or(TopicError::Unknown)?;
+    let grown = Topic { partitions: check_growth(&topic, count)?, ..Topic::clone(&topic) };
+    if validate_only {
+        return Ok(());
+    }
+    make_partitions(services, &grown, topic.partitions).await?;
+    let changed = services.catalog.change(|image| {
+        // Configs may have changed meanwhile; another growth makes this one void.
+        let current = image.topic_by_id(topic.id).ok_or(TopicError::Unknown)?;
+        check_growth(current, count)?;
+        let grown = Topic { partitions: count, ..Topic::clone(current) };
+        Ok::<_, TopicError>((vec![CatalogRecord::Topic(grown)], ()))
+    });
+    Ok(changed.await?)
+}
+
+fn check_growth(topic: &Topic, count: i32) -> Result<i32, TopicError> {
+    if is_internal(topic.name.as_str()) {
+        return Err(TopicError::Reserved(format!("topic '{}' belongs to the broker", topic.name)));
+    }
+    let count = check_partitions(count)?;
+    if count <= topic.partitions {
+        return Err(TopicError::Partitions(format!(
+            "Topic currently has {} partitions, which is higher than the requested {count}.",
+            topic.partitions
+        )));
+    }
+    Ok(count)
 }
 
 /// Removes a topic and its partitions.
@@ -229,7 +267,6 @@ pub(super) async fn delete(services: &Services, id: Uuid) -> Result<(), TopicErr
         Ok((vec![CatalogRecord::TopicDeleted { id }], topic.clone()))
     });
     let topic = changed.await?;
-    let ids: Vec<_> = (0..topic.partitions).map(|index| PartitionId { topic: id, index }).collect();
-    services.logs.delete(&ids).await?;
+    drop_partitions(services, &topic, 0).await;
     Ok(())
 }
