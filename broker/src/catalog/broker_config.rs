@@ -56,12 +56,7 @@ const FIXED: &[(&str, ConfigType, Read, &str)] = &[
         |config| listeners(config, |listener| listener.bind.to_string()),
         "Addresses that the broker listens on (setting `listeners.bind`).",
     ),
-    (
-        "log.dirs",
-        ConfigType::String,
-        |config| config.data.display().to_string(),
-        "Data folder (setting `data`).",
-    ),
+    ("log.dirs", ConfigType::String, |config| config.data.display().to_string(), "Data folder (setting `data`)."),
     (
         "max.connections",
         ConfigType::Int,

@@ -106,7 +106,7 @@ pub fn check(key: i16, version: i16, body: &[u8]) -> Result<(), MalformedRequest
 
 /// Whether the decoder may have this request header; returns its length. `frame` may go on behind it. Header version
 /// 0 has no client id, version 2 has tagged fields.
-pub fn check_header(frame: &[u8], header_version: i16) -> Result<usize, MalformedRequest> {
+pub fn check_header(header_version: i16, frame: &[u8]) -> Result<usize, MalformedRequest> {
     let mut walk = Walk::new(frame, header_version, header_version >= 2);
     walk.take("RequestHeader", FIXED_HEADER)?;
     if header_version >= 1 {

@@ -20,12 +20,13 @@ impl Service for AlterConfigsRequest {
                 response(denied.resource_type, denied.resource_name, error)
             })
             .collect();
-        let alteration = |resource: &kafka_protocol::messages::alter_configs_request::AlterConfigsResource| Alteration {
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            edits: resource.configs.iter().map(edit).collect(),
-            replace: true,
-        };
+        let alteration =
+            |resource: &kafka_protocol::messages::alter_configs_request::AlterConfigsResource| Alteration {
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                edits: resource.configs.iter().map(edit).collect(),
+                replace: true,
+            };
         let alterations = request.resources.iter().map(alteration).collect();
         let results = alter(services, alterations, request.validate_only).await;
         for (resource, result) in request.resources.into_iter().zip(results) {

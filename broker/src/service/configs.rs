@@ -36,19 +36,19 @@ pub(super) fn resource(image: &Image, config: &Config, kind: i8, name: &str) -> 
             let name =
                 TopicName::parse(name).map_err(|error| (ResponseError::InvalidTopicException, error.to_string()))?;
             let unknown = || format!("The topic '{name}' does not exist.");
-            let topic = image.topic(name.as_str()).ok_or_else(|| (ResponseError::UnknownTopicOrPartition, unknown()))?;
+            let topic =
+                image.topic(name.as_str()).ok_or_else(|| (ResponseError::UnknownTopicOrPartition, unknown()))?;
             Ok(Resource::Topic(topic.clone()))
         }
         BROKER if name.is_empty() => Ok(Resource::Brokers),
         BROKER => match name.parse::<i32>() {
             Ok(id) if id == config.node_id => Ok(Resource::Broker),
             Ok(id) => {
-                let message = format!("Unexpected broker id, expected {} or empty string, but received {id}", config.node_id);
+                let message =
+                    format!("Unexpected broker id, expected {} or empty string, but received {id}", config.node_id);
                 Err((ResponseError::InvalidRequest, message))
             }
-            Err(_) => {
-                Err((ResponseError::InvalidRequest, format!("Broker id must be an integer, but it is: {name}")))
-            }
+            Err(_) => Err((ResponseError::InvalidRequest, format!("Broker id must be an integer, but it is: {name}"))),
         },
         kind => Err((ResponseError::InvalidRequest, format!("Resources of type {kind} have no configs here"))),
     }
@@ -131,7 +131,9 @@ fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec
     match resource(image, config, alteration.resource_type, &alteration.resource_name)? {
         Resource::Topic(topic) => {
             let known = |name: &str| {
-                topic_config::find(name).map(|known| (known, known.name)).ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))
+                topic_config::find(name)
+                    .map(|known| (known, known.name))
+                    .ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))
             };
             let current = if alteration.replace { &BTreeMap::new() } else { &topic.configs };
             let configs = edited(current, edits, known, |config| {

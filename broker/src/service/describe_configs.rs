@@ -179,8 +179,11 @@ mod tests {
         let configs = ask(2, "orders", &["retention.ms"]).expect("the topic exists");
         assert_eq!(configs.len(), 1);
         assert_eq!((configs[0].value.as_deref(), configs[0].config_source), (Some("1000"), 1));
-        let synonyms: Vec<_> =
-            configs[0].synonyms.iter().map(|one| (&*one.name, one.value.as_deref().unwrap_or(""), one.source)).collect();
+        let synonyms: Vec<_> = configs[0]
+            .synonyms
+            .iter()
+            .map(|one| (&*one.name, one.value.as_deref().unwrap_or(""), one.source))
+            .collect();
         let expected = [
             ("retention.ms", "1000", 1),
             ("log.retention.ms", "2000", 3),

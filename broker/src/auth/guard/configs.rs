@@ -22,10 +22,7 @@ pub struct DeniedConfigs {
 fn denied(access: &Access, operation: Operation, resource_type: i8, name: &StrBytes) -> Option<DeniedConfigs> {
     let (allowed, error) = match resource_type {
         TOPIC => (access.allows(operation, ResourceType::Topic, name), ResponseError::TopicAuthorizationFailed),
-        _ => (
-            access.allows(operation, ResourceType::Cluster, CLUSTER_NAME),
-            ResponseError::ClusterAuthorizationFailed,
-        ),
+        _ => (access.allows(operation, ResourceType::Cluster, CLUSTER_NAME), ResponseError::ClusterAuthorizationFailed),
     };
     (!allowed).then(|| DeniedConfigs { resource_type, resource_name: name.clone(), error })
 }
@@ -98,10 +95,8 @@ mod tests {
         let denied = request.guard(&access).expect("never refused as a whole");
         assert_eq!(request.resources, [resource(2, "mine")]);
         let errors: Vec<_> = denied.iter().map(|denied| (&*denied.resource_name, denied.error)).collect();
-        let expected = [
-            ("other", ResponseError::TopicAuthorizationFailed),
-            ("1", ResponseError::ClusterAuthorizationFailed),
-        ];
+        let expected =
+            [("other", ResponseError::TopicAuthorizationFailed), ("1", ResponseError::ClusterAuthorizationFailed)];
         assert_eq!(errors, expected);
     }
 }

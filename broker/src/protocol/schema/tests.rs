@@ -259,14 +259,14 @@ fn tagged_fields_fill_their_size_and_come_in_order() {
 fn headers() {
     let fixed = [0, 3, 0, 12, 0, 0, 0, 1];
     let frame = |rest: &[u8]| [&fixed[..], rest].concat();
-    assert_eq!(check_header(&fixed, 0), Ok(8));
-    assert_eq!(check_header(&frame(&[0, 2, b'm', b'e', 99]), 1), Ok(12));
-    assert_eq!(check_header(&frame(&[0xff, 0xff]), 1), Ok(10));
-    assert_eq!(check_header(&frame(&[0xff, 0xff, 1, 0, 1, 8]), 2), Ok(14));
+    assert_eq!(check_header(0, &fixed), Ok(8));
+    assert_eq!(check_header(1, &frame(&[0, 2, b'm', b'e', 99])), Ok(12));
+    assert_eq!(check_header(1, &frame(&[0xff, 0xff])), Ok(10));
+    assert_eq!(check_header(2, &frame(&[0xff, 0xff, 1, 0, 1, 8])), Ok(14));
     for (version, rest) in
         [(1, &[][..]), (1, &[0]), (1, &[0, 5, b'x']), (1, &[0xff, 0xfe]), (2, &[0, 0]), (2, &[0, 0, 1])]
     {
-        assert!(check_header(&frame(rest), version).is_err(), "header {version} with {rest:?} passed");
+        assert!(check_header(version, &frame(rest)).is_err(), "header {version} with {rest:?} passed");
     }
-    (0..8).for_each(|end| assert!(check_header(&fixed[..end], 0).is_err()));
+    (0..8).for_each(|end| assert!(check_header(0, &fixed[..end]).is_err()));
 }

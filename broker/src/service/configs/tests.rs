@@ -28,7 +28,11 @@ fn set(value: &str) -> Edit {
 }
 
 /// Decides on an alteration of a topic with these configs.
-fn of_topic(configs: &[(&str, &str)], edits: &[(&str, Edit)], replace: bool) -> Result<Vec<CatalogRecord>, ConfigsError> {
+fn of_topic(
+    configs: &[(&str, &str)],
+    edits: &[(&str, Edit)],
+    replace: bool,
+) -> Result<Vec<CatalogRecord>, ConfigsError> {
     let mut image = Image::default();
     image.apply(&CatalogRecord::Topic(topic(configs)));
     decide(&image, &Config::default(), &alteration(TOPIC, "orders", edits, replace))
@@ -68,7 +72,11 @@ fn refused_edits_say_why() {
             ResponseError::InvalidRequest,
             "duplicate config keys",
         ),
-        (vec![("min.compaction.lag.ms", set("9")), ("max.compaction.lag.ms", set("5"))], ResponseError::InvalidConfig, "conflict"),
+        (
+            vec![("min.compaction.lag.ms", set("9")), ("max.compaction.lag.ms", set("5"))],
+            ResponseError::InvalidConfig,
+            "conflict",
+        ),
     ] {
         let refused = of_topic(&[], &edits, false).expect_err("the edit was accepted");
         assert_eq!(refused.0, error, "{}", refused.1);
@@ -99,11 +107,8 @@ fn broker_wide_defaults_change_and_fixed_configs_do_not() {
 
 #[test]
 fn a_resource_that_is_named_twice_is_refused_both_times() {
-    let mut alterations = [
-        alteration(TOPIC, "a", &[], false),
-        alteration(TOPIC, "b", &[], false),
-        alteration(TOPIC, "a", &[], false),
-    ];
+    let mut alterations =
+        [alteration(TOPIC, "a", &[], false), alteration(TOPIC, "b", &[], false), alteration(TOPIC, "a", &[], false)];
     refuse_repeated(&mut alterations);
     let refused: Vec<_> = alterations.iter().map(|alteration| alteration.edits.is_err()).collect();
     assert_eq!(refused, [true, false, true]);
