@@ -8,11 +8,11 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::{ResponseError, messages};
 
-use super::topics::{self, NewTopic};
+use super::topics::{self, NewTopic, TopicError};
 use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
 use crate::catalog::Topic;
-use crate::catalog::topic_config::{self, ConfigSource};
+use crate::catalog::topic_config;
 
 impl Service for CreateTopicsRequest {
     async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> CreateTopicsResponse {
@@ -103,14 +103,12 @@ fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, Strin
 fn created(services: &Services, name: messages::TopicName, topic: &Topic, validate_only: bool) -> CreatableTopicResult {
     let image = services.catalog.image();
     let defaults = services.topic_defaults(&image);
-    let configs = topic_config::TOPIC_CONFIGS.iter().map(|config| {
-        let own = topic.configs.get(config.name).map(|value| (value.as_str(), ConfigSource::TopicConfig));
-        let (value, source) = own.unwrap_or_else(|| defaults.get_with_source(config));
+    let configs = topic_config::effective(&topic.configs, &defaults).map(|effective| {
         CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_static_str(config.name))
-            .with_value(Some(StrBytes::from_string(value.to_owned())))
+            .with_name(StrBytes::from_static_str(effective.config.name))
+            .with_value(Some(StrBytes::from_string(effective.value.to_owned())))
             .with_read_only(false)
-            .with_config_source(source as i8)
+            .with_config_source(effective.source as i8)
             .with_is_sensitive(false)
     });
     CreatableTopicResult::default()
@@ -128,4 +126,10 @@ fn failed(name: messages::TopicName, (error, message): (ResponseError, String)) 
         .with_error_message(Some(StrBytes::from_string(message)))
         .with_num_partitions(-1)
         .with_replication_factor(-1)
+}
+
+impl From<TopicError> for (ResponseError, String) {
+    fn from(error: TopicError) -> Self {
+        (error.code(), error.to_string())
+    }
 }

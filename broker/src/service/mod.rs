@@ -1,8 +1,10 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
 mod acl_filter;
+mod alter_configs;
 mod alter_user_scram_credentials;
 mod api_versions;
+mod configs;
 mod create_acls;
 mod create_partitions;
 mod create_topics;
@@ -12,6 +14,7 @@ mod delete_records;
 mod delete_topics;
 mod describe_acls;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod describe_user_scram_credentials;
 mod dispatch;
@@ -20,6 +23,7 @@ mod fetch_session;
 mod find_coordinator;
 mod groups;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
