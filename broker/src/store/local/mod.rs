@@ -25,6 +25,9 @@ mod segment;
 mod state;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
