@@ -26,6 +26,10 @@ mod state;
 mod upkeep;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -305,6 +309,8 @@ impl Store for LocalStore {
             blocking(move || {
                 shared.flusher.stop();
                 threads.into_iter().for_each(|thread| _ = thread.join());
+                // Whatever still changes files finishes first.
+                slots.iter().for_each(|slot| drop(slot.structure.lock()));
                 let marked = result.and_then(|()| {
                     let marker = data.join(CLEAN_SHUTDOWN);
                     let mark = shared.fs.create(&marker).and_then(|file| file.sync_data());
@@ -328,6 +334,6 @@ impl Drop for LocalStore {
                 handle.fail("the store is closed");
             }
         }
-        self.shared.volume.unlock();
+        // The lock goes with the last handle or thread, so that nobody else starts while one still writes.
     }
 }
