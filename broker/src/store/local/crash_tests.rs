@@ -65,7 +65,12 @@ impl Ledger {
 
     /// Opens the partition and compares it with what was acknowledged. Then the ledger is what was found.
     async fn check(&mut self, store: &LocalStore) -> Result<(), String> {
-        let (handle, loaded) = store.open(self.id, options(SEGMENT_BYTES)).await.map_err(text)?;
+        let mut opened = store.open(self.id, options(SEGMENT_BYTES)).await;
+        if let Err(StoreError::Unknown(_)) = opened {
+            // The sync that fails once may have been one of the opening's own.
+            opened = store.open(self.id, options(SEGMENT_BYTES)).await;
+        }
+        let (handle, loaded) = opened.map_err(text)?;
         let wrong =
             |what: &str| Err(format!("{what}: {loaded:?}, acknowledged {}, end {}", self.acknowledged, self.end));
         if loaded.leader_epoch <= self.epoch {
@@ -93,6 +98,12 @@ impl Ledger {
         let Some(batches) = variants.into_iter().flatten().find(|batches| bytes(batches) == found) else {
             return wrong("the bytes are wrong");
         };
+        for chunk in handle.chunks() {
+            let inside = batches.iter().rev().find(|(base, ..)| chunk.offsets.contains(base));
+            if inside.is_some_and(|(base, ..)| *base != chunk.max_timestamp) {
+                return wrong("a chunk does not know its largest timestamp");
+            }
+        }
         self.batches = batches;
         self.replaced = None;
         (self.end, self.acknowledged, self.epoch) = (loaded.end, loaded.end, loaded.leader_epoch);
@@ -106,7 +117,7 @@ impl Ledger {
     async fn change(&mut self, random: &mut StdRng) -> Result<(), StoreError> {
         let Some(handle) = self.handle.clone() else { return Ok(()) };
         match random.random_range(0..100) {
-            0..70 => {
+            0..66 => {
                 let (count, padding) = (random.random_range(1..4), random.random_range(0..300));
                 let bytes = batch(self.end, count, self.end, padding);
                 let flush = if random.random_bool(0.5) { Flush::Now } else { Flush::Soon };
@@ -123,7 +134,7 @@ impl Ledger {
                     return Err(error);
                 }
             }
-            70..80 => {
+            66..76 => {
                 handle.flush();
                 let end = self.end;
                 let mut durable = handle.durable();
@@ -132,7 +143,10 @@ impl Ledger {
                     return Err(StoreError::Unknown(reason));
                 }
             }
-            80..86 => {
+            76..84 => {
+                if random.random_bool(0.3) {
+                    handle.roll()?;
+                }
                 let end = random.random_range(self.checkpoint[0].1.max(self.log_start.0)..=self.end);
                 let number = self.checkpoint[1].0 + 1;
                 self.checkpoint[1] = (number, end);
@@ -140,13 +154,13 @@ impl Ledger {
                 handle.checkpoint(end, vec![StateEntry { key: Bytes::from_static(b"n"), value }]).await?;
                 self.checkpoint[0] = (number, end);
             }
-            86..90 => {
+            84..88 => {
                 let to = random.random_range(self.log_start.1..=self.end);
                 self.log_start.1 = to;
                 handle.trim(to).await?;
                 self.log_start.0 = to;
             }
-            90..94 => handle.roll()?,
+            88..92 => handle.roll()?,
             _ => self.replace(&*handle, random).await?,
         }
         Ok(())
@@ -203,26 +217,32 @@ impl Machine {
     /// Random work, until the power goes or enough is done; then a crash.
     async fn run_until_crash(&mut self, operations: usize) -> Result<(), String> {
         let store = self.store.clone().ok_or("not started")?;
-        let fuse = self.random.random_bool(0.7).then(|| self.random.random_range(1..operations as u64 * 2));
-        if let Some(fuse) = fuse {
-            self.disk.cut_power_after(fuse);
-        } else if self.random.random_bool(0.5) {
+        let cut_at = self.random.random_bool(0.7).then(|| self.random.random_range(0..operations));
+        if cut_at.is_none() && self.random.random_bool(0.5) {
             self.disk.fail_syncs(1);
         }
-        for _ in 0..operations {
+        for operation in 0..operations {
             let at = self.random.random_range(0..self.ledgers.len());
             let ledger = &mut self.ledgers[at];
-            if ledger.change(&mut self.random).await.is_err() {
-                if fuse.is_some() {
-                    break;
-                }
+            if cut_at == Some(operation) {
+                // In the middle of one of the next operations.
+                self.disk.cut_power_after(self.random.random_range(0..20));
+            }
+            let failed = ledger.change(&mut self.random).await.is_err();
+            if failed && cut_at.is_some_and(|at| at <= operation) {
+                break;
+            }
+            if failed || (cut_at.is_none() && self.random.random_bool(0.03)) {
                 note_durable(ledger);
                 ledger.check(&store).await.map_err(|error| format!("reopened: {error}"))?;
             }
         }
         // What is published by now is acknowledged.
         self.ledgers.iter_mut().for_each(note_durable);
-        self.disk.crash(self.random.random());
+        match self.random.random_bool(0.3) {
+            true => self.disk.kill(),
+            false => self.disk.crash(self.random.random()),
+        }
         self.store = None;
         Ok(())
     }
@@ -245,8 +265,8 @@ async fn live(seed: u64, durability: Durability, cheats: Cheats, partitions: usi
         ledger.check(&store).await?;
         machine.ledgers.push(ledger);
     }
-    for _ in 0..3 {
-        machine.run_until_crash(60 * partitions.min(4)).await?;
+    for _ in 0..4 {
+        machine.run_until_crash(40 * partitions.min(4)).await?;
         machine.restart().await?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! A simulated disk for tests: it keeps unsynced bytes and names apart and, when the power is cut, loses a random part
 //! of them. It can also run full, fail to sync, hold syncs back, or (to test the tests) pretend to sync.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -50,6 +50,8 @@ struct State {
     generation: u64,
     locked: bool,
     total: u64,
+    /// No more than this is used: counted exactly only when it matters.
+    used_at_most: u64,
     cheats: Cheats,
     /// Syncs that fail from now on.
     failing_syncs: usize,
@@ -253,13 +255,12 @@ impl State {
 
     /// Removes what no name leads to any more.
     fn sweep(&mut self) {
-        let mut reached = vec![ROOT];
-        let mut at = 0;
-        while at < reached.len() {
-            if let Some(Content::Folder { seen, .. }) = self.nodes.get(&reached[at]) {
+        let (mut reached, mut next) = (HashSet::from([ROOT]), vec![ROOT]);
+        while let Some(node) = next.pop() {
+            if let Some(Content::Folder { seen, .. }) = self.nodes.get(&node) {
+                next.extend(seen.values());
                 reached.extend(seen.values());
             }
-            at += 1;
         }
         self.nodes.retain(|node, _| reached.contains(node));
     }
@@ -276,6 +277,7 @@ impl FaultFs {
             generation: 0,
             locked: false,
             total,
+            used_at_most: 0,
             cheats: Cheats::default(),
             failing_syncs: 0,
             held: false,
@@ -339,6 +341,14 @@ impl FaultFs {
             }
         }
         state.sweep();
+        self.0.released.notify_all();
+    }
+
+    /// Kills the process: every handle dies and the lock is free, but the page cache stays.
+    pub fn kill(&self) {
+        let mut state = self.0.state.lock();
+        state.generation += 1;
+        (state.locked, state.held, state.fuse, state.failing_syncs) = (false, false, None, 0);
         self.0.released.notify_all();
     }
 
@@ -461,16 +471,18 @@ impl FileSystem for Booted {
 }
 
 impl Disk {
-    /// A sync of the files that `chosen` names: waits while syncs are held back, and makes durable what was written
+    /// A sync of one file or of all: waits while syncs are held back, and makes durable what was written
     /// before it began.
-    fn sync(&self, generation: u64, chosen: impl Fn(Node) -> bool) -> io::Result<()> {
+    fn sync(&self, generation: u64, only: Option<Node>) -> io::Result<()> {
         let mut guard = self.state.lock();
         check(&guard, generation)?;
-        let pending = |(node, content): (&Node, &Content)| match content {
-            Content::File(file) if chosen(*node) => Some((*node, file.pending.len())),
+        let all = || guard.nodes.keys().copied().collect();
+        let chosen = only.map_or_else(all, |node| vec![node]);
+        let pending = |node: Node| match guard.nodes.get(&node) {
+            Some(Content::File(file)) => Some((node, file.pending.len())),
             _ => None,
         };
-        let begun: Vec<_> = guard.nodes.iter().filter_map(pending).collect();
+        let begun: Vec<_> = chosen.into_iter().filter_map(pending).collect();
         guard.waiting_syncs += 1;
         while guard.held && guard.generation == generation {
             self.released.wait(&mut guard);
@@ -507,7 +519,7 @@ struct FaultVolume {
 
 impl Volume for FaultVolume {
     fn sync(&self) -> io::Result<()> {
-        self.disk.sync(self.generation, |_| true)?;
+        self.disk.sync(self.generation, None)?;
         self.disk.state.lock().sync_names(None);
         Ok(())
     }
@@ -555,7 +567,11 @@ impl DataFile for FaultFile {
             state.step()?;
             let mut bytes = parts.concat();
             let grows = (position + bytes.len() as u64).saturating_sub(state.file(node)?.seen.len() as u64);
-            let free = state.total.saturating_sub(state.used());
+            if state.used_at_most + grows > state.total {
+                state.used_at_most = state.used();
+            }
+            state.used_at_most += grows;
+            let free = (state.total + grows).saturating_sub(state.used_at_most);
             let short = grows.saturating_sub(free).min(bytes.len() as u64);
             bytes.truncate(bytes.len() - short as usize);
             state.file(node)?.change(Change::Write(position, bytes));
@@ -584,7 +600,7 @@ impl DataFile for FaultFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.sync(self.generation, |node| node == self.node)
+        self.disk.sync(self.generation, Some(self.node))
     }
 
     fn drop_cache(&self, _position: u64) -> io::Result<()> {
