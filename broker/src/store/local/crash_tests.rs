@@ -14,6 +14,14 @@ use crate::store::{Flush, Offset, PartitionId, PartitionStore, Read, StateEntry,
 
 const SEGMENT_BYTES: u64 = 1500;
 
+/// Kinds of changes, as the percentage at which each begins.
+const APPEND: u32 = 0;
+const WAIT: u32 = 66;
+const CHECKPOINT: u32 = 76;
+const TRIM: u32 = 84;
+const ROLL: u32 = 88;
+const REPLACE: u32 = 92;
+
 /// One partition's acknowledged and attempted changes.
 struct Ledger {
     id: PartitionId,
@@ -115,9 +123,14 @@ impl Ledger {
 
     /// One random change. Errors are what the disk did; the caller opens again.
     async fn change(&mut self, random: &mut StdRng) -> Result<(), StoreError> {
+        let kind = random.random_range(0..100);
+        self.change_of_kind(kind, random).await
+    }
+
+    async fn change_of_kind(&mut self, kind: u32, random: &mut StdRng) -> Result<(), StoreError> {
         let Some(handle) = self.handle.clone() else { return Ok(()) };
-        match random.random_range(0..100) {
-            0..66 => {
+        match kind {
+            APPEND..WAIT => {
                 let (count, padding) = (random.random_range(1..4), random.random_range(0..300));
                 let bytes = batch(self.end, count, self.end, padding);
                 let flush = if random.random_bool(0.5) { Flush::Now } else { Flush::Soon };
@@ -134,7 +147,7 @@ impl Ledger {
                     return Err(error);
                 }
             }
-            66..76 => {
+            WAIT..CHECKPOINT => {
                 handle.flush();
                 let end = self.end;
                 let mut durable = handle.durable();
@@ -143,7 +156,7 @@ impl Ledger {
                     return Err(StoreError::Unknown(reason));
                 }
             }
-            76..84 => {
+            CHECKPOINT..TRIM => {
                 if random.random_bool(0.3) {
                     handle.roll()?;
                 }
@@ -154,13 +167,13 @@ impl Ledger {
                 handle.checkpoint(end, vec![StateEntry { key: Bytes::from_static(b"n"), value }]).await?;
                 self.checkpoint[0] = (number, end);
             }
-            84..88 => {
+            TRIM..ROLL => {
                 let to = random.random_range(self.log_start.1..=self.end);
                 self.log_start.1 = to;
                 handle.trim(to).await?;
                 self.log_start.0 = to;
             }
-            88..92 => handle.roll()?,
+            ROLL..REPLACE => handle.roll()?,
             _ => self.replace(&*handle, random).await?,
         }
         Ok(())
@@ -280,6 +293,85 @@ async fn nothing_acknowledged_is_lost() {
         if let Err(error) = live(seed, Durability::Fsync, Cheats::default(), partitions).await {
             panic!("seed {seed}: {error}");
         }
+    }
+}
+
+/// Cuts the power after every single operation of one kind of change in turn.
+async fn cut_everywhere_in(kind: u32) {
+    for operation in 0..24 {
+        for seed in 0..6 {
+            let mut machine = Machine::new(seed, Durability::Fsync);
+            machine.restart().await.expect("started");
+            let store = machine.store.clone().expect("started");
+            let mut ledger = Ledger::new(&store).await.expect("created");
+            ledger.check(&store).await.expect("opened");
+            for _ in 0..12 {
+                ledger.change_of_kind(APPEND, &mut machine.random).await.expect("appended");
+            }
+            ledger.change_of_kind(WAIT, &mut machine.random).await.expect("flushed");
+            if kind == ROLL {
+                // With the new segment's name still in the cache only.
+                ledger.change_of_kind(ROLL, &mut machine.random).await.expect("rolled");
+                ledger.check(&store).await.expect("opened again");
+                ledger.change_of_kind(APPEND, &mut machine.random).await.expect("appended");
+                ledger.change_of_kind(WAIT, &mut machine.random).await.expect("flushed");
+            }
+            machine.disk.cut_power_after(operation);
+            // Whether it succeeds is up to the power; the ledger knows what either means.
+            _ = ledger.change_of_kind(kind, &mut machine.random).await;
+            note_durable(&mut ledger);
+            machine.ledgers.push(ledger);
+            drop(store);
+            for crash in 0..3 {
+                machine.disk.crash(seed * 100 + operation * 10 + crash);
+                machine.store = None;
+                if let Err(error) = machine.restart().await {
+                    panic!("seed {seed}, cut after {operation}, crash {crash}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_anywhere_in_a_replacement_leaves_old_or_new() {
+    cut_everywhere_in(REPLACE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_anywhere_in_a_trim_leaves_a_whole_log() {
+    cut_everywhere_in(TRIM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_anywhere_in_a_checkpoint_leaves_old_or_new() {
+    cut_everywhere_in(CHECKPOINT).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_after_a_roll_and_a_reopening_loses_nothing() {
+    cut_everywhere_in(ROLL).await;
+}
+
+#[tokio::test]
+async fn bytes_that_only_the_page_cache_has_are_not_believed_after_a_kill() {
+    for seed in 0..20 {
+        let mut machine = Machine::new(seed, Durability::Fsync);
+        machine.restart().await.expect("started");
+        let store = machine.store.clone().expect("started");
+        let mut ledger = Ledger::new(&store).await.expect("created");
+        ledger.check(&store).await.expect("opened");
+        machine.disk.fail_syncs(1);
+        ledger.change_of_kind(APPEND, &mut machine.random).await.expect("appended");
+        ledger.change_of_kind(WAIT, &mut machine.random).await.expect_err("the sync fails");
+        machine.ledgers.push(ledger);
+        drop(store);
+        machine.disk.kill();
+        machine.store = None;
+        machine.restart().await.expect("started after the kill");
+        machine.disk.crash(seed);
+        machine.store = None;
+        machine.restart().await.expect("what the second start showed is still there");
     }
 }
 
