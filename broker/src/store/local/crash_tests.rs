@@ -298,8 +298,8 @@ async fn nothing_acknowledged_is_lost() {
 
 /// Cuts the power after every single operation of one kind of change in turn.
 async fn cut_everywhere_in(kind: u32) {
-    for operation in 0..24 {
-        for seed in 0..6 {
+    for operation in 0..45 {
+        for seed in 0..4 {
             let mut machine = Machine::new(seed, Durability::Fsync);
             machine.restart().await.expect("started");
             let store = machine.store.clone().expect("started");
@@ -315,6 +315,14 @@ async fn cut_everywhere_in(kind: u32) {
                 ledger.check(&store).await.expect("opened again");
                 ledger.change_of_kind(APPEND, &mut machine.random).await.expect("appended");
                 ledger.change_of_kind(WAIT, &mut machine.random).await.expect("flushed");
+            }
+            if kind == REPLACE || kind == TRIM {
+                // Index files first, so that the cuts are in the change itself.
+                ledger.change_of_kind(CHECKPOINT, &mut machine.random).await.expect("checkpointed");
+            }
+            if kind == CHECKPOINT {
+                let handle = ledger.handle.clone().expect("opened");
+                handle.roll().expect("rolled");
             }
             machine.disk.cut_power_after(operation);
             // Whether it succeeds is up to the power; the ledger knows what either means.

@@ -153,6 +153,11 @@ fn partition_of(name: &str) -> Option<PartitionId> {
     (folder_name(id) == name).then_some(id)
 }
 
+/// The name of a folder that is being made or deleted.
+fn is_passing(name: &str) -> bool {
+    name.ends_with(NEW) || name.ends_with(DELETED)
+}
+
 impl LocalStore {
     /// Takes the data folder, exclusively, and prepares it. Blocks for a few flushes.
     pub fn open(
@@ -231,7 +236,8 @@ impl Store for LocalStore {
         let (shared, folder) = (self.shared.clone(), self.partitions());
         blocking(move || {
             let names = shared.fs.read_dir(&folder).map_err(|error| unknown(format_args!("listing: {error}")))?;
-            let (ours, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| partition_of(name).is_some());
+            let (ours, others): (Vec<_>, Vec<_>) =
+                names.iter().filter(|name| !is_passing(name)).partition(|name| partition_of(name).is_some());
             others
                 .iter()
                 .for_each(|name| tracing::warn!(folder = %folder.display(), name, "not a partition, left alone"));
