@@ -8,11 +8,15 @@ mod fetch;
 pub mod header;
 mod logs;
 mod maintenance;
+#[cfg(test)]
+mod memory;
 mod partition;
 mod producers;
 pub mod records;
 mod retention;
 mod slices;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 
 use std::sync::Arc;
