@@ -43,7 +43,7 @@ impl Partition {
         self.read(&handle, Read { from, until: bounds.log_end, max_bytes, at_least_one: true }).await
     }
 
-    async fn read(&self, handle: &Arc<Handle>, read: Read) -> Result<Slice, LogError> {
+    pub(super) async fn read(&self, handle: &Arc<Handle>, read: Read) -> Result<Slice, LogError> {
         let found = handle.bytes.read(read).await;
         // What was read may have been deleted meanwhile.
         if read.from < handle.bounds().log_start {

@@ -1,7 +1,9 @@
 //! Partitions as Kafka means them: offsets, leader epochs, high watermark, producer state, retention, compaction.
 //! Exists once, above whichever [`crate::store`] holds the bytes.
 
+mod cleaner;
 pub mod codec;
+mod compact;
 mod config;
 mod epochs;
 mod fetch;
