@@ -73,7 +73,7 @@ impl Keys {
             for record in records::views(records::plain(header, batch, buffer)?, header.count) {
                 let record = record?;
                 if let Some(key) = record.key {
-                    self.newest.insert(KeyHash::of(key), header.base_offset + i64::from(record.offset_delta));
+                    self.newest.insert(KeyHash::of(key), header.offset(record.offset_delta));
                 }
             }
         }
@@ -138,7 +138,7 @@ impl Rules {
     }
 
     fn keeps(&self, header: &BatchHeader, record: &RecordView<'_>) -> bool {
-        let offset = header.base_offset + i64::from(record.offset_delta);
+        let offset = header.offset(record.offset_delta);
         let gone = || header.attributes.delete_horizon() && header.base_timestamp < self.now_ms;
         record.key.is_some_and(|key| self.keys.is_newest(key, offset)) && (record.value.is_some() || !gone())
     }

@@ -184,6 +184,6 @@ fn each(
         return Ok(());
     }
     records::walk(codec, batch.get(HEADER_LEN..).unwrap_or_default(), header.count, |record| {
-        look(header.base_offset + i64::from(record.offset_delta), header.timestamp(record.timestamp_delta))
+        look(header.offset(record.offset_delta), header.timestamp(record.timestamp_delta))
     })
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::header::Batches;
+use crate::store::conformance;
 use crate::store::{
     Append, Chunk, Durable, Flush, Loaded, Offset, PartitionId, PartitionOptions, PartitionStore, Piece, Read, Slice,
     Space, StateEntry, Store, StoreError,
@@ -208,7 +209,9 @@ impl Store for MemoryStore {
     }
 
     fn set_aside(&self, id: PartitionId) -> BoxFuture<'_, Result<String, StoreError>> {
-        self.disks.lock().remove(&id);
+        if let Some(disk) = self.disks.lock().remove(&id) {
+            disk.lock().fail();
+        }
         self.strays.lock().push(id);
         ready(Ok("aside".to_owned())).boxed()
     }
@@ -218,6 +221,7 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.disks.lock().values().for_each(|disk| disk.lock().fail());
         ready(Ok(())).boxed()
     }
 }
@@ -252,7 +256,9 @@ impl PartitionStore for MemoryPartition {
             return Err(error);
         }
         self.alive(|disk| {
-            assert_eq!(batch.base_offset, disk.end());
+            if batch.base_offset != disk.end() {
+                return Err(StoreError::Rejected(Arc::from("not at the end")));
+            }
             let bytes = Bytes::from(batch.parts.concat());
             let open = disk.chunks.last().expect("one chunk is always open");
             let size: usize = open.batches.iter().map(|batch| batch.bytes.len()).sum();
@@ -287,11 +293,12 @@ impl PartitionStore for MemoryPartition {
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Slice, StoreError>> {
         self.now(|disk| {
+            let from = read.from.max(disk.log_start);
             let mut slice = Slice { pieces: Vec::new(), next_offset: read.from };
             let batches = disk.chunks.iter().flat_map(|chunk| &chunk.batches);
-            for batch in batches.filter(|batch| batch.last >= read.from && batch.last < read.until) {
-                let fits = slice.len() + batch.bytes.len() <= read.max_bytes;
-                if !fits && !(slice.is_empty() && read.at_least_one) {
+            for batch in batches.filter(|batch| batch.last >= from && batch.last < read.until) {
+                let excepted = slice.is_empty() && read.at_least_one;
+                if slice.len() + batch.bytes.len() > read.max_bytes && !excepted {
                     break;
                 }
                 slice.pieces.push(Piece::Memory(batch.bytes.clone()));
@@ -329,7 +336,10 @@ impl PartitionStore for MemoryPartition {
 
     fn trim(&self, log_start: Offset) -> BoxFuture<'_, Result<(), StoreError>> {
         self.now(|disk| {
-            disk.log_start = log_start;
+            if log_start > disk.end() {
+                return Err(StoreError::Rejected(Arc::from("beyond the end")));
+            }
+            disk.log_start = disk.log_start.max(log_start);
             let open = disk.chunks.pop().expect("one chunk is always open");
             disk.chunks.retain(|chunk| chunk.offsets.end > log_start);
             disk.chunks.push(open);
@@ -342,32 +352,35 @@ impl PartitionStore for MemoryPartition {
         offsets: Range<Offset>,
         batches: Box<dyn Iterator<Item = Result<Bytes, StoreError>> + Send>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        let batches: Result<Vec<_>, _> = batches
+        let batches: Result<Vec<_>, StoreError> = batches
             .map(|bytes| {
                 let bytes = bytes?;
                 let (header, whole) = Batches::new(&bytes).next().expect("a batch").expect("a valid batch");
                 assert_eq!(whole.len(), bytes.len(), "one batch at a time");
-                Ok(Batch {
-                    base: header.base_offset,
-                    last: header.last_offset(),
-                    max_timestamp: header.max_timestamp,
-                    bytes,
-                })
+                let (base, last) = (header.base_offset, header.last_offset());
+                Ok(Batch { base, last, max_timestamp: header.max_timestamp, bytes })
             })
             .collect();
         self.now(|disk| {
+            let batches = batches?;
             let first = disk.chunks.iter().position(|chunk| chunk.offsets.start == offsets.start);
             let last = disk.chunks.iter().position(|chunk| chunk.offsets.end == offsets.end);
-            let (first, last) = (first.expect("a chunk starts there"), last.expect("a chunk ends there"));
-            assert!(last + 1 < disk.chunks.len(), "the open chunk is not replaced");
-            disk.chunks.splice(first..=last, [Piled { offsets, batches: batches? }]);
-            Ok(())
+            let inside = |batch: &Batch| offsets.contains(&batch.base) && offsets.contains(&batch.last);
+            let ordered = batches.is_sorted_by_key(|batch| batch.base) && batches.iter().all(inside);
+            match (first, last) {
+                (Some(first), Some(last)) if last + 1 < disk.chunks.len() && ordered => {
+                    disk.chunks.splice(first..=last, [Piled { offsets, batches }]);
+                    Ok(())
+                }
+                _ => Err(StoreError::Rejected(Arc::from("not what whole closed chunks cover"))),
+            }
         })
     }
 
-    fn checkpoint(&self, end: Offset, state: Vec<StateEntry>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn checkpoint(&self, end: Offset, mut state: Vec<StateEntry>) -> BoxFuture<'_, Result<(), StoreError>> {
         self.now(|disk| {
             assert!(end <= disk.durable, "state is never ahead of the log");
+            state.retain(|entry| !entry.value.is_empty());
             disk.state = state;
             disk.state_end = end;
             Ok(())
@@ -385,4 +398,15 @@ impl PartitionStore for MemoryPartition {
             Ok(())
         })
     }
+}
+
+#[tokio::test]
+async fn conforms() {
+    struct InMemory(Arc<MemoryStore>);
+    impl conformance::Place for InMemory {
+        fn open(&self) -> BoxFuture<'_, Arc<dyn Store>> {
+            ready(Arc::clone(&self.0) as Arc<dyn Store>).boxed()
+        }
+    }
+    conformance::run(|| InMemory(Arc::default())).await;
 }

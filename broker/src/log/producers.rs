@@ -36,7 +36,7 @@ impl Batch {
     }
 
     fn last_offset(&self) -> Offset {
-        self.base_offset + i64::from(self.delta)
+        self.base_offset.saturating_add(i64::from(self.delta))
     }
 }
 
@@ -116,13 +116,14 @@ impl Producers {
         self.by_id.insert(update.producer_id, update.producer);
     }
 
-    /// Takes a batch that is in the log as it is, checked before.
-    pub(super) fn replay(&mut self, header: &BatchHeader) {
+    /// Takes a batch that is in the log as it is, checked before. Its producer counts as seen now: timestamps of
+    /// records say nothing about when they came.
+    pub(super) fn replay(&mut self, header: &BatchHeader, now_ms: i64) {
         if header.producer_id <= NO_PRODUCER || header.attributes.control() || header.base_sequence < 0 {
             return;
         }
         let known = self.by_id.get(&header.producer_id).filter(|known| known.epoch <= header.producer_epoch);
-        let producer = Producer::after(known, header, header.base_offset, header.max_timestamp);
+        let producer = Producer::after(known, header, header.base_offset, now_ms);
         self.commit(Update { producer_id: header.producer_id, producer });
     }
 
@@ -267,6 +268,9 @@ impl Producer {
                 base_offset: value.try_get_i64().map_err(wrong)?,
                 timestamp: value.try_get_i64().map_err(wrong)?,
             };
+            if batch.first_sequence < 0 || batch.delta < 0 || batch.base_offset < 0 {
+                return Err("a producer's state has a negative sequence or offset".to_owned());
+            }
         }
         Ok(producer)
     }

@@ -12,6 +12,8 @@ use super::memory::MemoryStore;
 use super::records::{NewRecord, build, read_records};
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use crate::store::local::fs::RealFs;
+use crate::store::local::{Durability, LocalSettings, LocalStore};
 use crate::store::{PartitionId, Store};
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
@@ -320,4 +322,54 @@ async fn closing_stores_the_state() {
     assert_eq!(rig.store.state(rig.id).0, 3);
     let partition = rig.restart().await;
     assert!(partition.append(produced(7, 0, 0, 3), Acks::All).unwrap().duplicate);
+}
+
+/// The same rules over segment files: a history of appends, compaction, retention and restarts.
+#[tokio::test]
+async fn compaction_and_restarts_work_on_segment_files() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let clock = Arc::new(ManualClock::at(NOW));
+    let config = Arc::new(LogConfig {
+        cleanup: Cleanup { delete: false, compact: true },
+        min_cleanable_dirty_ratio: 0.0,
+        segment_bytes: 2_000,
+        internal: true,
+        ..LogConfig::default()
+    });
+    let id = PartitionId { topic: Uuid::from_u128(1), index: 0 };
+    let mut newest = std::collections::BTreeMap::new();
+    let mut offset = 0;
+    for round in 0..4 {
+        let settings =
+            LocalSettings { path: folder.path().to_owned(), durability: Durability::Fsync, reserve_bytes: 0 };
+        let store = LocalStore::open(settings, Arc::new(RealFs), Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let logs = Logs::new(store, Arc::clone(&clock) as Arc<dyn Clock>);
+        let partition = logs.open(id, Arc::clone(&config), round == 0).await.unwrap();
+        assert_eq!(partition.bounds().log_end, offset);
+        for step in 0..100 {
+            let (key, value) = (format!("key {}", (step * 7 + round) % 13), format!("{round} {step}"));
+            let mut appended = partition.append_records(&[record(&key, &value, NOW + offset)]).unwrap();
+            assert_eq!(appended.base_offset, offset);
+            appended.durable().await.unwrap();
+            newest.insert(key, (offset, value));
+            offset += 1;
+        }
+        clock.advance(60_000);
+        partition.maintain(&tokio_util::sync::CancellationToken::new()).await;
+        let slice = partition.read_all(0, usize::MAX).await.unwrap();
+        assert_eq!(partition.offset_for_time(NOW + offset - 1).await.unwrap().unwrap().offset, offset - 1);
+        let mut records = Vec::new();
+        let mut next = slice;
+        while !next.is_empty() {
+            let from = next.next_offset;
+            records.extend(read_records(read_slice(next).await.unwrap()).unwrap());
+            next = partition.read_all(from, usize::MAX).await.unwrap();
+        }
+        assert!(records.len() < 100, "{} records are left", records.len());
+        let text = |bytes: &Option<Bytes>| String::from_utf8(bytes.as_ref().unwrap().to_vec()).unwrap();
+        let left: std::collections::BTreeMap<_, _> =
+            records.iter().map(|record| (text(&record.key), (record.offset, text(&record.value)))).collect();
+        assert_eq!(left, newest);
+        logs.close().await.unwrap();
+    }
 }

@@ -197,7 +197,11 @@ pub(super) fn own_batch(
     if len > config.max_message_bytes {
         return Err(too_large(len, config.max_message_bytes));
     }
-    Ok(records::build(records))
+    let (header, body) = records::build(records);
+    if header.total_len() > config.max_message_bytes {
+        return Err(too_large(header.total_len(), config.max_message_bytes));
+    }
+    Ok((header, body))
 }
 
 fn own_len(record: &records::NewRecord) -> usize {
@@ -241,8 +245,9 @@ mod tests {
 
     #[test]
     fn lying_headers_are_refused() {
+        type Lie = fn(&mut BatchHeader);
         let config = LogConfig::default();
-        let lies: [(ResponseError, fn(&mut BatchHeader)); 11] = [
+        let lies: [(ResponseError, Lie); 11] = [
             (ResponseError::InvalidRecord, |header| header.count = 1),
             (ResponseError::InvalidRecord, |header| (header.count, header.last_offset_delta) = (1, 0)),
             (ResponseError::InvalidRecord, |header| (header.count, header.last_offset_delta) = (3, 2)),
@@ -292,7 +297,7 @@ mod tests {
     #[test]
     fn bombs_are_refused() {
         for codec in [Codec::Gzip, Codec::Zstd] {
-            let value = Bytes::from(vec![0; 80 << 20]);
+            let value = Bytes::from(vec![0; 65 << 20]);
             let bomb = NewRecord { key: None, value: Some(value), timestamp: NOW };
             assert_eq!(
                 refusal(&batch_of(&[bomb], codec, |_| {}), &LogConfig::default()),
