@@ -171,8 +171,13 @@ impl Place<'_> {
         match error {
             KrafkaError::Auth { message, source: None } if self.user.is_some() => {
                 let (user, mechanism) = self.user.unwrap_or(("", ""));
-                let reason =
-                    message.trim_start_matches("SASL authentication failed: ").trim_end_matches(['.', ' ', '-']);
+                let mut reason = message.trim_end_matches(['.', ' ', '-']);
+                for prefix in
+                    ["SASL authentication failed: ", "SASL authentication step failed: ", "SASL handshake failed: "]
+                {
+                    reason = reason.trim_start_matches(prefix);
+                }
+                let reason = reason.trim_start_matches("SaslAuthenticationFailed - ");
                 Error::Authentication { server, user: user.to_owned(), mechanism, reason: reason.to_owned() }
             }
             KrafkaError::Auth { message, .. } => tls_error(server, message),

@@ -16,7 +16,7 @@ use super::consume::{offsets, partitions};
 use super::failure::{Failure, Outcome};
 use super::histogram::{Histogram, Latency};
 use super::output::{Output, Table};
-use super::produce::ProducerArgs;
+use super::produce::{ProducerArgs, require_topic};
 use super::progress::Progress;
 
 /// Records sent and not acknowledged yet; krafka bounds their bytes.
@@ -111,6 +111,7 @@ pub(super) async fn run(command: BenchCommand, connection: &ConnectionArgs, outp
 
 async fn produce(args: &ProduceBenchArgs, connection: &ConnectionArgs, output: Output) -> Outcome<Measured> {
     let admin = connection.admin().await?;
+    require_topic(&admin, &args.topic).await?;
     let producer = args.producer.build(&admin).await?;
     let progress = Progress::records(Some(args.count), output.is_json());
     let (handles, acknowledged) = mpsc::channel(IN_FLIGHT);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::config::key_value;
 use super::connection::ConnectionArgs;
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Failures, Outcome};
 use super::input::{Lines, lines};
 use super::output::Output;
 use super::progress::Progress;
@@ -113,6 +113,7 @@ pub(super) async fn run(args: ProduceArgs, connection: &ConnectionArgs, output: 
     }
     let (lines, size) = lines(args.file.as_deref())?;
     let admin = connection.admin().await?;
+    require_topic(&admin, &args.topic).await?;
     let producer = args.producer.build(&admin).await?;
     // A person who types lines sees them; progress would get in between.
     let typing = args.file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stdin());
@@ -130,6 +131,15 @@ pub(super) async fn run(args: ProduceArgs, connection: &ConnectionArgs, output: 
     }
     outcome?;
     closed.map_err(|error| admin.data_error("closing the producer", &error).into())
+}
+
+/// The producer waits a minute for a topic to appear, which a wrong name never does.
+pub(super) async fn require_topic(admin: &Admin, topic: &str) -> Outcome {
+    let mut failures = Failures::default();
+    for (name, described) in admin.describe_topics(&[topic]).await? {
+        failures.keep(&format!("topic {name}"), described);
+    }
+    failures.outcome()
 }
 
 /// Sends until the input ends, a record is refused, or Ctrl-C; then waits for the answers of what was sent.

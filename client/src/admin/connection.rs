@@ -98,7 +98,13 @@ impl Admin {
                 self.forget(&connection).await;
                 continue;
             }
-            return Err(self.place(&connection, api).error(&error));
+            return Err(match self.place(&connection, api).error(&error) {
+                Error::Connection { what, server, reason } if self.shared.profile.username().is_none() => {
+                    let reason = format!("{reason}; the port may expect SASL, and no user is set");
+                    Error::Connection { what, server, reason }
+                }
+                other => other,
+            });
         }
     }
 
@@ -215,11 +221,15 @@ async fn dial_as(profile: &Profile, servers: &[String], attempt: usize) -> Resul
             Error::Timeout { .. } => {
                 tried.push((server.clone(), format!("no answer within {:?}", profile.connect_timeout)))
             }
+            // What a TLS port says to a client without TLS, and the other way round, is no Kafka answer.
+            Error::Answer { .. } => tried.push((server.clone(), OTHER_PROTOCOL.to_owned())),
             other => refused = refused.or(Some(other)),
         }
     }
     Err(refused.unwrap_or(Error::Unreachable { tried }))
 }
+
+const OTHER_PROTOCOL: &str = "it hung up; the port may expect TLS, or SASL, or neither of them";
 
 /// The plain cause inside the transport's nested messages.
 fn short_cause(reason: &str) -> String {
@@ -233,7 +243,7 @@ fn short_cause(reason: &str) -> String {
         return "the host name is not known".to_owned();
     }
     if lower.contains("eof") || lower.contains("closed") {
-        return "it closed the connection; it may expect TLS, or SASL, or neither".to_owned();
+        return OTHER_PROTOCOL.to_owned();
     }
     reason.to_owned()
 }
