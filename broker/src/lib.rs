@@ -5,9 +5,16 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connection;
+pub mod limits;
+pub mod group;
 pub mod log;
+pub mod protocol;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod tls;
+pub mod trust;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
