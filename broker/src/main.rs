@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 use clap::Parser;
 #[derive(Parser)]
 enum Cli {
@@ -6,4 +7,8 @@ enum Cli {
 fn main() -> std::process::ExitCode {
     let Cli::Serve(args) = Cli::parse();
     lockgate::cli::serve::run(args)
+=======
+fn main() -> std::process::ExitCode {
+    lockgate::cli::run()
+>>>>>>> client
 }

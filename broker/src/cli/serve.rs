@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! `lockgate serve`: load the settings, run the broker, wait for a signal.
 
 use std::path::PathBuf;
@@ -78,4 +79,24 @@ fn announce(server: &Server) {
         tracing::info!(listener = &**name, %address, "listening");
     }
     tracing::info!(cluster_id = trust.cluster_id(), version = env!("CARGO_PKG_VERSION"), "ready");
+=======
+//! `lockgate serve`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `lockgate serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// Config file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// Runs the broker until it is told to stop.
+pub(super) fn run(args: ServeArgs) -> ExitCode {
+    let _ = args.config;
+    eprintln!("lockgate: this build has no broker.");
+    ExitCode::FAILURE
+>>>>>>> client
 }
