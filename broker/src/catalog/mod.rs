@@ -5,6 +5,8 @@
 
 pub mod acl;
 mod image;
+#[cfg(test)]
+pub(crate) mod memory_log;
 mod name;
 mod partition_log;
 pub mod record;

@@ -115,16 +115,10 @@ impl Authenticator {
         Arc::new(Self { catalog, plain: PlainVerifier::new(), secret: rand::random() })
     }
 
-    /// `mechanisms` as the listener offers them; see [`offered`].
+    /// `mechanisms` as the listener's config has them: without TLS it has PLAIN only when PLAIN was named there.
     pub fn session(self: &Arc<Self>, mechanisms: Arc<[SaslMechanism]>) -> SaslSession {
         SaslSession { shared: self.clone(), mechanisms, state: State::Start }
     }
-}
-
-/// What a listener offers. PLAIN shows the password to whoever listens in, so without TLS it is offered only when the
-/// listener names its mechanisms itself (`by_name`) instead of taking the defaults.
-pub fn offered(mechanisms: &[SaslMechanism], tls: bool, by_name: bool) -> Arc<[SaslMechanism]> {
-    mechanisms.iter().copied().filter(|mechanism| *mechanism != SaslMechanism::Plain || tls || by_name).collect()
 }
 
 impl SaslSession {
@@ -167,3 +161,6 @@ impl SaslSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
