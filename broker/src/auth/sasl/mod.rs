@@ -98,9 +98,15 @@ enum State {
     /// No mechanism chosen.
     Start,
     Plain,
-    Scram(ScramExchange),
+    Scram(Box<ScramExchange>),
     /// Succeeded or failed.
     Over,
+}
+
+impl State {
+    fn scram(mechanism: ScramMechanism) -> Self {
+        Self::Scram(Box::new(ScramExchange::new(mechanism)))
+    }
 }
 
 /// One client's authentication. Authenticating again (KIP-368) takes a new session; its principal must be the same.
@@ -115,10 +121,16 @@ impl Authenticator {
         Arc::new(Self { catalog, plain: PlainVerifier::new(), secret: rand::random() })
     }
 
-    /// `mechanisms` as the listener's config has them: without TLS it has PLAIN only when PLAIN was named there.
+    /// `mechanisms` as the listener offers them; see [`offered`].
     pub fn session(self: &Arc<Self>, mechanisms: Arc<[SaslMechanism]>) -> SaslSession {
         SaslSession { shared: self.clone(), mechanisms, state: State::Start }
     }
+}
+
+/// What a listener offers. PLAIN shows the password to whoever listens in, so without TLS it is offered only when the
+/// listener names its mechanisms itself (`by_name`) instead of taking the defaults.
+pub fn offered(mechanisms: &[SaslMechanism], tls: bool, by_name: bool) -> Arc<[SaslMechanism]> {
+    mechanisms.iter().copied().filter(|mechanism| *mechanism != SaslMechanism::Plain || tls || by_name).collect()
 }
 
 impl SaslSession {
@@ -135,8 +147,8 @@ impl SaslSession {
         let chosen = self.mechanisms.iter().find(|offered| mechanism_name(**offered) == mechanism);
         self.state = match chosen.ok_or(ResponseError::UnsupportedSaslMechanism)? {
             SaslMechanism::Plain => State::Plain,
-            SaslMechanism::ScramSha256 => State::Scram(ScramExchange::new(ScramMechanism::Sha256)),
-            SaslMechanism::ScramSha512 => State::Scram(ScramExchange::new(ScramMechanism::Sha512)),
+            SaslMechanism::ScramSha256 => State::scram(ScramMechanism::Sha256),
+            SaslMechanism::ScramSha512 => State::scram(ScramMechanism::Sha512),
         };
         Ok(())
     }
@@ -155,7 +167,7 @@ impl SaslSession {
             State::Scram(exchange) => {
                 let users = self.shared.catalog.image().users.clone();
                 let (step, next) = exchange.advance(&users, &self.shared.secret, message);
-                self.state = next.map_or(State::Over, State::Scram);
+                self.state = next.map_or(State::Over, |next| State::Scram(Box::new(next)));
                 step
             }
         }

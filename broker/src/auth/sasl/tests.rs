@@ -237,3 +237,11 @@ async fn hostile_messages_fail_and_do_no_harm() {
         failure(&mut chosen(&shared, mechanism), b"\xff\xff").await;
     }
 }
+
+#[test]
+fn plain_needs_tls_or_has_to_be_asked_for() {
+    let names = |tls, by_name| offered(&all(), tls, by_name).iter().copied().map(mechanism_name).collect::<Vec<_>>();
+    assert_eq!(names(true, false), ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]);
+    assert_eq!(names(false, true), ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]);
+    assert_eq!(names(false, false), ["SCRAM-SHA-512", "SCRAM-SHA-256"]);
+}
