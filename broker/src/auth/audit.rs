@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -70,6 +71,8 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     hasher: RandomState,
     state: Mutex<State>,
+    denied: AtomicU64,
+    authentication_failures: AtomicU64,
 }
 
 impl Audit {
@@ -77,11 +80,23 @@ impl Audit {
         let now_ms = clock.now_ms();
         let total = Bucket::full(TOTAL, now_ms);
         let state = State { total, sources: HashMap::new(), suppressed: 0, swept_ms: now_ms };
-        Self { clock, hasher: RandomState::new(), state: Mutex::new(state) }
+        Self {
+            clock,
+            hasher: RandomState::new(),
+            state: Mutex::new(state),
+            denied: AtomicU64::new(0),
+            authentication_failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Denied operations and authentication failures so far, those without an entry included.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.denied.load(Ordering::Relaxed), self.authentication_failures.load(Ordering::Relaxed))
     }
 
     /// An authenticated principal was refused an operation.
     pub fn denied(&self, session: &Session, operation: Operation, resource: ResourceType, name: &str) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
         let Some(suppressed) = self.admit(session.principal.as_str(), session.host) else { return };
         tracing::warn!(
             target: "lockgate::audit",
@@ -98,6 +113,7 @@ impl Audit {
 
     /// Somebody could not prove who they are. `claimed` is the name they gave, if they got that far.
     pub fn authentication_failed(&self, claimed: Option<&str>, host: IpAddr, listener: &str, reason: &str) {
+        self.authentication_failures.fetch_add(1, Ordering::Relaxed);
         let claimed = claimed.unwrap_or("");
         let Some(suppressed) = self.admit(claimed, host) else { return };
         tracing::warn!(
