@@ -299,7 +299,9 @@ async fn nothing_acknowledged_is_lost() {
 
 /// Cuts the power after every single operation of one kind of change in turn.
 async fn cut_everywhere_in(kind: u32) {
-    for operation in 0..36 {
+    // A replacement writes several segments before it commits.
+    let operations = if kind == REPLACE { 64 } else { 20 };
+    for operation in 0..operations {
         for seed in 0..2 {
             let mut machine = Machine::new(seed, Durability::Fsync);
             machine.restart().await.expect("started");
@@ -332,7 +334,7 @@ async fn cut_everywhere_in(kind: u32) {
             for crash in 0..8 {
                 let mut after = Machine::new(seed, Durability::Fsync);
                 after.disk = machine.disk.fork();
-                after.disk.crash(crash);
+                after.disk.crash(operation * 1000 + seed * 100 + crash);
                 after.ledgers.push(ledger.clone());
                 if let Err(error) = after.restart().await {
                     panic!("seed {seed}, cut after {operation}, crash {crash}: {error}");
