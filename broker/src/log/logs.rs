@@ -122,7 +122,7 @@ impl Logs {
 
     /// Deletes partitions; waiting fetches wake with `UnknownPartition`.
     pub async fn delete(&self, ids: &[PartitionId]) -> Result<(), LogError> {
-        let mut deleted = stream::iter(ids.iter().map(|id| self.delete_one(*id))).buffer_unordered(AT_ONCE);
+        let mut deleted = stream::iter(ids.to_vec()).map(|id| self.delete_one(id)).buffer_unordered(AT_ONCE);
         let mut outcome = Ok(());
         while let Some(result) = deleted.next().await {
             outcome = outcome.and(result);
