@@ -90,10 +90,10 @@ impl Group {
         Ok(())
     }
 
-    /// The partitions whose deletion may be written, of those asked for; or why none may.
+    /// Whether offsets may be deleted now; topics that are still read are judged by [`Self::is_subscribed`].
     pub(super) fn check_offset_delete(&self) -> Result<(), ResponseError> {
         match self.state {
-            State::Dead => Err(ResponseError::GroupIdNotFound),
+            State::Dead => Err(ResponseError::CoordinatorNotAvailable),
             State::Empty => Ok(()),
             _ if self.protocol_type.as_deref() == Some(super::CONSUMER) => Ok(()),
             _ => Err(ResponseError::NonEmptyGroup),
