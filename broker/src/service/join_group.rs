@@ -87,3 +87,32 @@ fn refusal_of(refused: &JoinRefused, version: i16) -> JoinGroupResponse {
 fn protocol_name(name: Option<StrBytes>, version: i16) -> Option<StrBytes> {
     name.or_else(|| (version < NULL_PROTOCOL).then(StrBytes::default))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::ResponseError;
+    use kafka_protocol::protocol::{Encodable, Message};
+
+    use super::*;
+    use crate::group::JoinedMember;
+
+    #[test]
+    fn answers_fit_every_version() {
+        let versions = JoinGroupRequest::VERSIONS;
+        for version in versions.min..=versions.max {
+            let joined = Joined {
+                generation: 3,
+                protocol_type: Some("consumer".into()),
+                protocol: Some("range".into()),
+                leader: "a".into(),
+                member: "a".into(),
+                skip_assignment: version >= SKIP_ASSIGNMENT,
+                members: vec![JoinedMember { id: "a".into(), instance: Some("i".into()), metadata: Bytes::new() }],
+            };
+            answer(joined, version).encode(&mut BytesMut::new(), version).expect("an answer");
+            let refused = JoinRefused { code: ResponseError::MemberIdRequired, member: "b".into() };
+            refusal_of(&refused, version).encode(&mut BytesMut::new(), version).expect("a refusal");
+        }
+    }
+}
