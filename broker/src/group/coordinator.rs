@@ -207,7 +207,7 @@ impl Coordinator {
         group: &mut Group,
         now: Now,
     ) -> Result<Done, ResponseError> {
-        let mut records = offset_tombstones(&group.id, &group.all_partitions());
+        let mut records = offset_tombstones(&group.id, &group.partitions(|_| true));
         records.push((Key::Group { group: Arc::clone(&group.id) }, None));
         let done = self.write(cell, group, records, Change::Deleted, now)?;
         group.transition(State::Dead, now);

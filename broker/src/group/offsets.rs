@@ -138,14 +138,15 @@ impl Group {
         }
     }
 
-    /// Every partition with an offset, durable or on its way.
-    pub(super) fn all_partitions(&self) -> Vec<TopicPartition> {
-        let mut all = self.offsets.select(|_, _| true);
+    /// Every partition of these topics with an offset, durable or on its way.
+    pub(super) fn partitions(&self, of: impl Fn(&str) -> bool) -> Vec<TopicPartition> {
+        let mut found = self.offsets.select(|topic, _| of(topic));
         for change in self.in_flight() {
             if let Change::Committed(offsets) = change {
-                all.extend(offsets.iter().map(|(partition, _)| partition.clone()));
+                let partitions = offsets.iter().map(|(partition, _)| partition);
+                found.extend(partitions.filter(|(topic, _)| of(topic)).cloned());
             }
         }
-        all
+        found
     }
 }

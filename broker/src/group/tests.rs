@@ -3,3 +3,4 @@
 mod coordinator;
 mod memory;
 mod scenario;
+mod topic_log;

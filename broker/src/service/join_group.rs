@@ -1,6 +1,7 @@
 //! JoinGroup: becomes a member, and waits for the next generation.
 
 use bytes::Bytes;
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -21,7 +22,13 @@ const SKIP_ASSIGNMENT: i16 = 9;
 impl Service for JoinGroupRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> JoinGroupResponse {
         let (request, (), _) = request.into_parts();
-        match services.groups.join(join(request, context)).await {
+        let member = kept(&request.member_id);
+        let joined = tokio::select! {
+            joined = services.groups.join(join(request, context)) => joined,
+            // The broker stops: the member finds its coordinator again.
+            () = services.stopping.cancelled() => Err(JoinRefused { code: ResponseError::NotCoordinator, member }),
+        };
+        match joined {
             Ok(joined) => answer(joined, context.version),
             Err(refused) => refusal_of(&refused, context.version),
         }
@@ -91,7 +98,6 @@ fn protocol_name(name: Option<StrBytes>, version: i16) -> Option<StrBytes> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use kafka_protocol::ResponseError;
     use kafka_protocol::protocol::{Encodable, Message};
 
     use super::*;
