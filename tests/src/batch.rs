@@ -30,7 +30,8 @@ impl Batch {
     }
 
     pub fn encode(&self) -> BytesMut {
-        let mut buffer = BytesMut::with_capacity(HEAD + self.values.iter().map(|value| value.len() + 16).sum::<usize>());
+        let mut buffer =
+            BytesMut::with_capacity(HEAD + self.values.iter().map(|value| value.len() + 16).sum::<usize>());
         let count = self.values.len() as i32;
         buffer.put_i64(0);
         buffer.put_i32(0);
@@ -118,7 +119,9 @@ pub fn parse(mut bytes: Bytes) -> (Vec<Found>, usize) {
     let mut found = Vec::new();
     while bytes.len() >= HEAD {
         let length = i32_at(&bytes, 8);
-        let Some(size) = usize::try_from(length).ok().map(|length| length + 12).filter(|&size| size >= HEAD) else { break };
+        let Some(size) = usize::try_from(length).ok().map(|length| length + 12).filter(|&size| size >= HEAD) else {
+            break;
+        };
         if bytes.len() < size {
             break;
         }

@@ -253,7 +253,8 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         None => {
             let exe = std::env::current_exe()?;
             let folder = exe.parent().context("a binary lies in a folder")?;
-            let folder = if folder.ends_with("deps") { folder.parent().context("deps lies in a folder")? } else { folder };
+            let folder =
+                if folder.ends_with("deps") { folder.parent().context("deps lies in a folder")? } else { folder };
             folder.to_owned()
         }
     };

@@ -46,7 +46,10 @@ impl Operator {
             name: name.to_owned(),
             partitions: Some(partitions),
             replication_factor: Some(1),
-            configs: configs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect::<BTreeMap<_, _>>(),
+            configs: configs
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect::<BTreeMap<_, _>>(),
         };
         let made = self.wait(self.admin.create_topics(&[topic], false))?;
         let id = made.into_values().next().context("no answer for the topic")??.topic_id;
@@ -56,8 +59,7 @@ impl Operator {
     /// Makes a user with both SCRAM mechanisms.
     pub fn user(&self, name: &str, password: &str) -> Result<()> {
         for mechanism in [ScramMechanism::Sha256, ScramMechanism::Sha512] {
-            let upsert =
-                ScramUpsert { user: name.to_owned(), mechanism, iterations: 4096, password: password.into() };
+            let upsert = ScramUpsert { user: name.to_owned(), mechanism, iterations: 4096, password: password.into() };
             for (_, result) in self.wait(self.admin.alter_users(vec![upsert], &[]))? {
                 result?;
             }
@@ -66,7 +68,13 @@ impl Operator {
     }
 
     /// Allows operations on everything of that type whose name starts with `prefix`.
-    pub fn allow(&self, user: &str, resource: AclResourceType, prefix: &str, operations: &[AclOperation]) -> Result<()> {
+    pub fn allow(
+        &self,
+        user: &str,
+        resource: AclResourceType,
+        prefix: &str,
+        operations: &[AclOperation],
+    ) -> Result<()> {
         let acls: Vec<Acl> = operations
             .iter()
             .map(|&operation| Acl {

@@ -41,7 +41,10 @@ impl Exchange {
 
     /// Checks that the server knew the password too.
     pub fn finish(&self, last: &str) -> Result<()> {
-        ensure!(last == format!("v={}", BASE64_STANDARD.encode(&self.server_signature)), "the server's proof is wrong: {last}");
+        ensure!(
+            last == format!("v={}", BASE64_STANDARD.encode(&self.server_signature)),
+            "the server's proof is wrong: {last}"
+        );
         Ok(())
     }
 }

@@ -154,6 +154,7 @@ fn sarama() -> Result<()> {
 
 #[test]
 fn krafka() -> Result<()> {
-    let command = vec![lockgate_tests::broker::binary("krafka-client").context("the krafka client is part of this crate")?];
+    let command =
+        vec![lockgate_tests::broker::binary("krafka-client").context("the krafka client is part of this crate")?];
     judge(&Client { name: "krafka", command, codecs: &CODECS, mechanism: "SCRAM-SHA-512" })
 }

@@ -4,6 +4,7 @@
 //! catalog does not know where its log is kept: see [`CatalogLog`].
 
 pub mod acl;
+pub mod broker_config;
 mod image;
 mod name;
 mod partition_log;

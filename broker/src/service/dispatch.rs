@@ -11,11 +11,7 @@ use crate::protocol::{Response, encode};
 
 /// Answers every request but those that the connection handles itself: Produce (pipelined) and the ones that come
 /// before authentication.
-pub async fn dispatch(
-    services: Arc<Services>,
-    context: Context,
-    request: Request,
-) -> Result<Response, ProtocolError> {
+pub async fn dispatch(services: Arc<Services>, context: Context, request: Request) -> Result<Response, ProtocolError> {
     let (services, context, request) = (&*services, &context, &request);
     match request.api.key {
         ApiKey::Fetch => {
@@ -43,10 +39,7 @@ pub async fn dispatch(
         ApiKey::DescribeAcls => answer::<DescribeAclsRequest>(services, context, request).await,
         ApiKey::CreateAcls => answer::<CreateAclsRequest>(services, context, request).await,
         ApiKey::DeleteAcls => answer::<DeleteAclsRequest>(services, context, request).await,
-        ApiKey::DescribeConfigs => answer::<DescribeConfigsRequest>(services, context, request).await,
-        ApiKey::AlterConfigs => answer::<AlterConfigsRequest>(services, context, request).await,
         ApiKey::CreatePartitions => answer::<CreatePartitionsRequest>(services, context, request).await,
-        ApiKey::IncrementalAlterConfigs => answer::<IncrementalAlterConfigsRequest>(services, context, request).await,
         ApiKey::DescribeUserScramCredentials => {
             answer::<DescribeUserScramCredentialsRequest>(services, context, request).await
         }

@@ -9,8 +9,8 @@ use krafka::admin::{ConfigResource, NewTopic};
 use krafka::auth::{AuthConfig, TlsConfig};
 use krafka::consumer::{AutoOffsetReset, Consumer, ConsumerRecord};
 use krafka::producer::Producer;
-use krafka::{Kafka, Record};
-use krafka::producer::Compression;
+use krafka::{Compression, Kafka, Record};
+
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -207,7 +207,11 @@ async fn idempotent() -> Result<()> {
     for (i, record) in seen.iter().enumerate() {
         ensure!(record.value_str() == Some(&i.to_string()), "record {i} is {:?}", record.value_str());
     }
-    ensure!((seen.len(), high) == (IDEMPOTENT_RECORDS, IDEMPOTENT_RECORDS as i64), "{} records, end {high}", seen.len());
+    ensure!(
+        (seen.len(), high) == (IDEMPOTENT_RECORDS, IDEMPOTENT_RECORDS as i64),
+        "{} records, end {high}",
+        seen.len()
+    );
     Ok(())
 }
 
