@@ -78,7 +78,7 @@ async fn codecs() -> Result<()> {
             acks.push(producer.enqueue(record.header("h", i.to_string()).header("h", "again")).await?);
         }
         for ack in acks {
-            ack.await?;
+            ensure!(ack.await?.is_persisted(), "a record was not stored");
         }
         producer.close().await?;
         let (seen, _) = read(&kafka, &topic, CODEC_RECORDS).await?;
@@ -160,7 +160,7 @@ async fn produce(producer: &Producer, topic: &str, range: std::ops::Range<usize>
         acks.push(producer.enqueue(Record::new(topic, i.to_string()).partition((i % 4) as i32)).await?);
     }
     for ack in acks {
-        ack.await?;
+        ensure!(ack.await?.is_persisted(), "a record was not stored");
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ async fn idempotent() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(8)).await;
     }
     for ack in acks {
-        ack.await?;
+        ensure!(ack.await?.is_persisted(), "a record was not stored");
     }
     let (seen, high) = read(&connect("LG_BOOTSTRAP").await?, &topic, IDEMPOTENT_RECORDS).await?;
     for (i, record) in seen.iter().enumerate() {
