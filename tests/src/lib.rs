@@ -3,9 +3,11 @@
 
 pub mod batch;
 pub mod broker;
+pub mod ledger;
 pub mod operator;
 pub mod program;
 pub mod proxy;
+pub mod requests;
 pub mod scram;
 pub mod segments;
 pub mod volume;

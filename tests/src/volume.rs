@@ -5,6 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::broker::Broker;
+
+/// Size of the disk inside the disk.
+const INNER_BYTES: u64 = 256 << 20;
+
 /// A mounted file system; unmounted when dropped.
 pub struct Volume {
     image: PathBuf,
@@ -32,9 +37,9 @@ impl Volume {
     }
 
     /// While frozen, nothing reaches the file system's own disk, but what is on it can be read.
-    pub fn freeze(&self) -> Result<Frozen<'_>> {
+    pub fn freeze(&self) -> Result<Frozen> {
         run("fsfreeze", &["-f", path(&self.mount)?])?;
-        Ok(Frozen { volume: self })
+        Ok(Frozen { mount: self.mount.clone() })
     }
 
     pub fn image(&self) -> &Path {
@@ -52,18 +57,74 @@ impl Drop for Volume {
 }
 
 /// Thaws when dropped.
-pub struct Frozen<'a> {
-    volume: &'a Volume,
+pub struct Frozen {
+    mount: PathBuf,
 }
 
-impl Drop for Frozen<'_> {
+impl Drop for Frozen {
     fn drop(&mut self) {
-        if let Ok(mount) = path(&self.volume.mount) {
+        if let Ok(mount) = path(&self.mount) {
             let _ = run("fsfreeze", &["-u", mount]);
         }
     }
 }
 
+/// A disk inside a disk: while the outer one is frozen, the inner one takes writes into memory but cannot flush them,
+/// and a copy of its image is what a power cut leaves.
+pub struct Rig {
+    // Unmounted in this order.
+    inner: Volume,
+    outer: Volume,
+    folder: tempfile::TempDir,
+    cuts: usize,
+}
+
+impl Rig {
+    /// `None`, said aloud, where nothing can be mounted.
+    pub fn build() -> Result<Option<Self>> {
+        let folder = tempfile::tempdir()?;
+        let outer = match Volume::make(folder.path(), "outer", 2 << 30) {
+            Ok(outer) => outer,
+            Err(error) => {
+                println!("SKIPPED: no file system can be mounted here: {error:#}");
+                return Ok(None);
+            }
+        };
+        let inner = Volume::make(outer.path(), "inner", INNER_BYTES)?;
+        Ok(Some(Self { inner, outer, folder, cuts: 0 }))
+    }
+
+    /// Where a broker can keep its data.
+    pub fn data(&self) -> PathBuf {
+        self.inner.path().join("data")
+    }
+
+    /// From now on nothing on the inner disk becomes durable.
+    pub fn hold_flushes(&self) -> Result<Frozen> {
+        self.outer.freeze()
+    }
+
+    /// Kills the broker and swaps the inner disk for what a power cut at this moment would have left of it. The broker
+    /// starts on that next time.
+    pub fn cut_power(&mut self, broker: &mut Broker, frozen: Frozen) -> Result<()> {
+        self.cuts += 1;
+        let left = self.folder.path().join(format!("left-{}.img", self.cuts));
+        let (from, to) = (self.inner.image().to_owned(), left.clone());
+        run("cp", &["--sparse=always", path(&from)?, path(&to)?])?;
+        let mut process = broker.kill_later()?;
+        // The process may sit in a flush, which ends only now.
+        drop(frozen);
+        process.wait()?;
+        let image = self.outer.path().join(format!("inner-{}.img", self.cuts));
+        run("cp", &["--sparse=always", path(&left)?, path(&image)?])?;
+        std::fs::remove_file(&left)?;
+        let mount = self.outer.path().join(format!("inner-{}", self.cuts));
+        // The old disk goes when it is overwritten here; its image is no longer needed.
+        self.inner = Volume::mount(&image, mount)?;
+        std::fs::remove_file(from)?;
+        broker.use_data(&self.data())
+    }
+}
 fn path(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is not text")
 }
