@@ -92,6 +92,7 @@ struct Freshness {
     modified: Vec<Option<SystemTime>>,
     /// For the own certificate.
     renew_at_ms: Option<i64>,
+    expires_at_ms: i64,
 }
 
 /// TLS of one listener.
@@ -106,8 +107,8 @@ pub struct ServerTls {
 impl ServerTls {
     pub fn new(settings: TlsSettings, trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
         let modified = modification_times(&settings);
-        let (config, renew_at_ms) = build(&settings, &trust)?;
-        let freshness = Mutex::new(Freshness { modified, renew_at_ms });
+        let Built { config, renew_at_ms, expires_at_ms } = build(&settings, &trust)?;
+        let freshness = Mutex::new(Freshness { modified, renew_at_ms, expires_at_ms });
         Ok(Arc::new(Self { settings, trust, clock, current: ArcSwap::new(config), freshness }))
     }
 
@@ -116,14 +117,20 @@ impl ServerTls {
         self.current.load_full()
     }
 
+    /// When the certificate in use ends, milliseconds since 1970.
+    pub fn expires_at_ms(&self) -> i64 {
+        self.freshness.lock().expires_at_ms
+    }
+
     /// Rereads the files, or makes a new own certificate. When that fails, what is in use stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let mut freshness = self.freshness.lock();
         // Before reading: a change that comes in between is then seen as a change.
         freshness.modified = modification_times(&self.settings);
         match build(&self.settings, &self.trust) {
-            Ok((config, renew_at_ms)) => {
+            Ok(Built { config, renew_at_ms, expires_at_ms }) => {
                 freshness.renew_at_ms = renew_at_ms;
+                freshness.expires_at_ms = expires_at_ms;
                 self.current.store(config);
                 Ok(())
             }
@@ -175,7 +182,14 @@ fn modification_times(settings: &TlsSettings) -> Vec<Option<SystemTime>> {
     settings.paths().map(modified).collect()
 }
 
-fn build(settings: &TlsSettings, trust: &Trust) -> Result<(Arc<ServerConfig>, Option<i64>), TlsError> {
+/// A configuration, when to renew it, and when its certificate ends (milliseconds since 1970).
+struct Built {
+    config: Arc<ServerConfig>,
+    renew_at_ms: Option<i64>,
+    expires_at_ms: i64,
+}
+
+fn build(settings: &TlsSettings, trust: &Trust) -> Result<Built, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let (chain, key, renew_at_ms) = match &settings.files {
         Some((certificate, key)) => (read_certificates(certificate)?, read_key(key)?, None),
@@ -191,12 +205,18 @@ fn build(settings: &TlsSettings, trust: &Trust) -> Result<(Arc<ServerConfig>, Op
         }
         None => builder.with_no_client_auth(),
     };
+    let expires_at_ms = chain.first().map_or(0, |certificate| expiry_ms(certificate));
     // This also checks that key and certificate belong together.
     let config = builder.with_single_cert(chain, key).map_err(|error| match &settings.files {
         Some((certificate, _)) => TlsError::Unusable { path: certificate.clone(), reason: error.to_string() },
         None => error.into(),
     })?;
-    Ok((Arc::new(config), renew_at_ms))
+    Ok(Built { config: Arc::new(config), renew_at_ms, expires_at_ms })
+}
+
+fn expiry_ms(certificate: &CertificateDer<'_>) -> i64 {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    X509Certificate::from_der(certificate).map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp() * 1000)
 }
 
 fn client_verifier(
@@ -240,3 +260,6 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 pub mod acl;
 pub mod broker_config;
 mod image;
+#[cfg(test)]
+pub(crate) mod memory_log;
 mod name;
 mod partition_log;
 pub mod record;

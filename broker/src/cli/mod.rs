@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-pub mod serve;
-=======
 //! The command line: `serve` runs the broker, everything else is a client of some cluster.
 
 mod acl;
@@ -195,4 +192,3 @@ pub fn command() -> clap::Command {
 
 #[cfg(test)]
 mod tests;
->>>>>>> client

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! `lockgate serve`: load the settings, run the broker, wait for a signal.
 
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
+use crate::logging;
 use crate::server::{Components, Server};
 use crate::store::local::fs::RealFs;
 
@@ -18,17 +18,17 @@ const BAD_CONFIG: u8 = 64;
 
 /// Arguments of `lockgate serve`.
 #[derive(Debug, clap::Args)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// Config file; without one, the defaults and LOCKGATE_ variables count
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Data folder, instead of the one in the config
     #[arg(long, value_name = "FOLDER")]
-    pub data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
 }
 
 /// Runs the broker until it is told to stop.
-pub fn run(args: ServeArgs) -> ExitCode {
+pub(super) fn run(args: ServeArgs) -> ExitCode {
     let config = match config::load(args.config.as_deref(), std::env::vars_os()) {
         Ok(config) => Config { data: args.data.unwrap_or(config.data), ..config },
         Err(error) => {
@@ -36,7 +36,10 @@ pub fn run(args: ServeArgs) -> ExitCode {
             return ExitCode::from(BAD_CONFIG);
         }
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    if let Err(error) = logging::start(&config.log) {
+        eprintln!("{error}");
+        return ExitCode::from(BAD_CONFIG);
+    }
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -79,24 +82,4 @@ fn announce(server: &Server) {
         tracing::info!(listener = &**name, %address, "listening");
     }
     tracing::info!(cluster_id = trust.cluster_id(), version = env!("CARGO_PKG_VERSION"), "ready");
-=======
-//! `lockgate serve`.
-
-use std::path::PathBuf;
-use std::process::ExitCode;
-
-/// Arguments of `lockgate serve`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ServeArgs {
-    /// Config file
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-}
-
-/// Runs the broker until it is told to stop.
-pub(super) fn run(args: ServeArgs) -> ExitCode {
-    let _ = args.config;
-    eprintln!("lockgate: this build has no broker.");
-    ExitCode::FAILURE
->>>>>>> client
 }

@@ -28,6 +28,7 @@ pub use transport::Transport;
 
 use crate::auth::Principal;
 use crate::limits;
+use crate::metrics::{Outcome, Traffic};
 use crate::protocol::api::{ProtocolError, Request};
 use crate::protocol::{Response, encode};
 use crate::service::{Context, Services, api_versions, dispatch, produce};
@@ -91,6 +92,13 @@ pub async fn serve(
 /// An answer that is being made. `None`: the client wants none.
 type Answer = BoxFuture<'static, Result<Option<Response>, ProtocolError>>;
 
+/// A request that was begun.
+struct Begun {
+    answer: Answer,
+    api: ApiKey,
+    at: Instant,
+}
+
 struct Connection<T> {
     transport: T,
     frames: Frames,
@@ -98,11 +106,12 @@ struct Connection<T> {
     services: Arc<Services>,
     authentication: Authentication,
     /// Answers in the order of their requests. More than one only while all are Produce.
-    answers: VecDeque<Answer>,
+    answers: VecDeque<Begun>,
     only_produce: bool,
     /// A frame that has to wait for the answers before it.
     held: Option<Request>,
     held_budget: Option<OwnedSemaphorePermit>,
+    traffic: Traffic,
     opened: Instant,
     last_request: Instant,
     /// When the frame that is being received began.
@@ -113,6 +122,7 @@ impl<T: Transport> Connection<T> {
     fn new(transport: T, peer: Peer, services: Arc<Services>, budget: Arc<Semaphore>) -> Self {
         let authentication = Authentication::new(&peer, &services);
         let now = Instant::now();
+        let traffic = services.metrics.traffic(&peer.listener);
         Self {
             transport,
             frames: Frames::new(budget),
@@ -123,6 +133,7 @@ impl<T: Transport> Connection<T> {
             only_produce: true,
             held: None,
             held_budget: None,
+            traffic,
             opened: now,
             last_request: now,
             frame_began: None,
@@ -130,6 +141,7 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn run(&mut self, stop: CancellationToken) -> Result<(), Closed> {
+        let _open = self.traffic.open();
         loop {
             while self.start_next().await? {}
             let stopping = stop.is_cancelled();
@@ -143,9 +155,10 @@ impl<T: Transport> Connection<T> {
                 biased;
                 answer = front(&mut self.answers) => self.finish(answer).await?,
                 count = self.frames.read(&mut self.transport, limit), if may_read => {
-                    if count? == 0 {
-                        return Ok(());
-                    }
+                    match count? {
+                        0 => return Ok(()),
+                        count => self.traffic.received.inc_by(count as u64),
+                    };
                 }
                 () = stop.cancelled(), if !stopping => {}
                 reason = too_slow(deadline) => return Err(Closed::Slow(reason)),
@@ -215,7 +228,10 @@ impl<T: Transport> Connection<T> {
         let request = match Request::parse(frame.bytes) {
             Ok(request) => request,
             // The error closes the connection, after the answers before it.
-            Err(error) => return self.answers.push_back(Box::pin(async { Err(error) })),
+            Err(error) => {
+                let (answer, api) = (Box::pin(async { Err(error) }), ApiKey::ApiVersions);
+                return self.answers.push_back(Begun { answer, api, at: self.last_request });
+            }
         };
         let produce = request.api.key == ApiKey::Produce;
         if !self.answers.is_empty() && !(produce && self.only_produce) {
@@ -234,8 +250,9 @@ impl<T: Transport> Connection<T> {
             session: Arc::clone(session),
             advertised: self.peer.advertised.clone(),
         };
-        self.only_produce = request.api.key == ApiKey::Produce;
-        let answer: Answer = match request.api.key {
+        let api = request.api.key;
+        self.only_produce = api == ApiKey::Produce;
+        let answer: Answer = match api {
             ApiKey::Produce => append(&self.services, &context, request),
             ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Some) }),
             ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
@@ -250,10 +267,14 @@ impl<T: Transport> Connection<T> {
                 })
             }
         };
-        self.answers.push_back(answer);
+        self.answers.push_back(Begun { answer, api, at: Instant::now() });
     }
 
     async fn finish(&mut self, answer: Result<Option<Response>, ProtocolError>) -> Result<(), Closed> {
+        if let Some(begun) = self.answers.pop_front() {
+            let outcome = if answer.is_ok() { Outcome::Answered } else { Outcome::Failed };
+            self.services.metrics.request(begun.api as i16, outcome, begun.at.elapsed());
+        }
         let response = match answer {
             Ok(response) => response,
             Err(ProtocolError::Unacknowledged) => return Err(Closed::Unacknowledged),
@@ -268,6 +289,7 @@ impl<T: Transport> Connection<T> {
 
     async fn send(&mut self, response: Response) -> Result<(), Closed> {
         let patience = Duration::from_secs(limits::TRANSFER_SECONDS);
+        self.traffic.sent.inc_by(response.len() as u64);
         match timeout(patience, self.transport.send(response.parts)).await {
             Ok(sent) => Ok(sent?),
             Err(_) => Err(Closed::Slow("the client did not take an answer in time")),
@@ -304,14 +326,10 @@ fn versions(request: &Request) -> Result<Response, ProtocolError> {
     encode(&api_versions(request.served()), version, request.correlation_id)
 }
 
-/// Waits for the first answer and takes it. Cancel safe: the answer stays until it is ready.
-async fn front(answers: &mut VecDeque<Answer>) -> Result<Option<Response>, ProtocolError> {
+/// Waits for the first answer, which stays in its place: cancel safe. Once it is ready it must not be asked again.
+async fn front(answers: &mut VecDeque<Begun>) -> Result<Option<Response>, ProtocolError> {
     match answers.front_mut() {
-        Some(answer) => {
-            let answer = answer.await;
-            answers.pop_front();
-            answer
-        }
+        Some(begun) => (&mut begun.answer).await,
         None => pending().await,
     }
 }

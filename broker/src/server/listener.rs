@@ -145,6 +145,7 @@ impl Listening {
         let ticket = match self.admitted.admit(host) {
             Ok(ticket) => ticket,
             Err(reason) => {
+                self.services.metrics.refused_connection(&self.bound.name);
                 tracing::debug!(%host, listener = &*self.bound.name, %reason, "connection refused");
                 return;
             }

@@ -2,6 +2,7 @@
 
 mod connections;
 mod listener;
+mod observe;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,14 +21,17 @@ use crate::clock::Clock;
 use crate::config::{Config, Durability};
 use crate::connection;
 use crate::group;
+use crate::http::{Http, Operations};
 use crate::log::{LogConfig, Logs};
+use crate::metrics::Metrics;
 use crate::service::Services;
 use crate::store::local::{self, LocalSettings, LocalStore};
 use crate::store::{PartitionId, Store};
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, TlsSettings};
 use crate::trust::{self, Trust};
 use connections::Connections;
 use listener::{Bound, Listening};
+use observe::Observer;
 
 /// What a broker is made of besides its settings; tests bring their own.
 pub struct Components {
@@ -40,7 +44,8 @@ pub struct Server {
     services: Arc<Services>,
     logs: Arc<Logs>,
     trust: Arc<Trust>,
-    tls: Vec<Arc<ServerTls>>,
+    /// By listener.
+    tls: Vec<(Arc<str>, Arc<ServerTls>)>,
     addresses: Vec<(Arc<str>, SocketAddr)>,
     /// Stops accepting, and ends connections after the answers they owe.
     accepting: CancellationToken,
@@ -60,7 +65,7 @@ impl Server {
         let names = bound.iter().map(|bound| bound.host().to_owned()).collect::<Vec<_>>();
         let trust = Arc::new(trust::ensure(&config.data, &names, clock.clone())?);
         let store = open_store(&config, file_system, clock.clone())?;
-        let (catalog, logs) = open_catalog(&config, store, clock.clone()).await?;
+        let (catalog, logs) = open_catalog(&config, store.clone(), clock.clone()).await?;
         trust.install_users(&catalog).await?;
 
         let offsets = group::TopicLog::new(catalog.clone(), logs.clone(), group::DEFAULT_PARTITIONS);
@@ -74,6 +79,7 @@ impl Server {
             catalog: catalog.clone(),
             logs: logs.clone(),
             groups: groups.clone(),
+            metrics: Arc::new(Metrics::new(clock.now_ms())),
             producer_ids: Default::default(),
             fetch_sessions: Default::default(),
             authorizer: Authorizer::new(&config.super_users, audit),
@@ -98,7 +104,8 @@ impl Server {
             tasks,
             grace: Duration::from_secs(config.limits.stop_seconds),
         };
-        server.listen(bound, clock)?;
+        server.listen(bound, clock.clone())?;
+        server.operate(store, clock).await?;
         Ok(server)
     }
 
@@ -112,7 +119,7 @@ impl Server {
             self.addresses.push((bound.name.clone(), bound.address));
             let tls = bound.tls(&self.trust, clock.clone())?;
             if let Some(tls) = &tls {
-                self.tls.push(tls.clone());
+                self.tls.push((bound.name.clone(), tls.clone()));
                 self.tasks.spawn(tls.clone().watch(self.upkeep.clone()));
             }
             let listening = Listening {
@@ -127,6 +134,35 @@ impl Server {
             self.tasks.spawn(listening.run());
         }
         self.trust.publish_bootstrap(&bootstrap)?;
+        Ok(())
+    }
+
+    /// Starts the listener for operations.
+    async fn operate(&mut self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
+        let http = &self.services.config.http;
+        if !http.enabled {
+            return Ok(());
+        }
+        let tls = match http.tls {
+            true => Some(ServerTls::new(TlsSettings::default(), self.trust.clone(), clock)?),
+            false => None,
+        };
+        if let Some(tls) = &tls {
+            self.tls.push(("http".into(), tls.clone()));
+            self.tasks.spawn(tls.clone().watch(self.upkeep.clone()));
+        }
+        let observer = Arc::new(Observer { services: self.services.clone(), store, tls: self.tls.clone() });
+        let ready = observer.clone();
+        let operations = Operations {
+            metrics: Box::new(move || observer.text()),
+            not_ready: Box::new(move || ready.not_ready()),
+            token_file: http.token_file.clone(),
+        };
+        let bind = http.bind;
+        let http = Http::bind(bind, tls, operations).await;
+        let http = http.with_context(|| format!("the operations listener (`http.bind`) cannot be bound to {bind}"))?;
+        self.addresses.push(("http".into(), http.address()?));
+        self.tasks.spawn(http.run(self.upkeep.clone()));
         Ok(())
     }
 
@@ -145,10 +181,10 @@ impl Server {
 
     /// Rereads certificates. A file that cannot be used leaves the certificate in use as it is.
     pub fn reload(&self) {
-        for tls in &self.tls {
+        for (listener, tls) in &self.tls {
             match tls.reload() {
-                Ok(()) => tracing::info!("certificates were reread; new connections use them"),
-                Err(error) => tracing::error!(%error, "certificates cannot be reread; the ones in use stay"),
+                Ok(()) => tracing::info!(%listener, "certificates were reread; new connections use them"),
+                Err(error) => tracing::error!(%listener, %error, "certificates cannot be reread; the ones in use stay"),
             }
         }
     }

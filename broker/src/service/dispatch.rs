@@ -39,7 +39,10 @@ pub async fn dispatch(services: Arc<Services>, context: Context, request: Reques
         ApiKey::DescribeAcls => answer::<DescribeAclsRequest>(services, context, request).await,
         ApiKey::CreateAcls => answer::<CreateAclsRequest>(services, context, request).await,
         ApiKey::DeleteAcls => answer::<DeleteAclsRequest>(services, context, request).await,
+        ApiKey::DescribeConfigs => answer::<DescribeConfigsRequest>(services, context, request).await,
+        ApiKey::AlterConfigs => answer::<AlterConfigsRequest>(services, context, request).await,
         ApiKey::CreatePartitions => answer::<CreatePartitionsRequest>(services, context, request).await,
+        ApiKey::IncrementalAlterConfigs => answer::<IncrementalAlterConfigsRequest>(services, context, request).await,
         ApiKey::DescribeUserScramCredentials => {
             answer::<DescribeUserScramCredentialsRequest>(services, context, request).await
         }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::fetch_session::{Key, Plan, Wanted};
 use super::{Context, Services};
 use crate::auth::{Access, Guarded, Refusal, authorize};
+use crate::catalog::Topic;
 use crate::catalog::acl::{Operation, ResourceType};
 use crate::limits;
 use crate::log::{Isolation, LogError, Partition};
@@ -43,7 +44,7 @@ pub async fn fetch(services: &Services, context: &Context, request: FetchRequest
 struct Targets {
     plan: Plan,
     by_id: bool,
-    found: Vec<Result<Arc<crate::catalog::Topic>, ResponseError>>,
+    found: Vec<Result<Arc<Topic>, ResponseError>>,
 }
 
 impl Guarded for Targets {
@@ -71,6 +72,8 @@ struct Reader<'a> {
     services: &'a Services,
     context: &'a Context,
     plan: Plan,
+    /// Topics of the partitions, where they are known, for counting.
+    topics: Vec<Option<Arc<Topic>>>,
     partitions: Vec<Result<Arc<Partition>, LogError>>,
     isolation: Isolation,
     max_bytes: usize,
@@ -88,16 +91,18 @@ struct Pass {
 
 impl<'a> Reader<'a> {
     fn new(services: &'a Services, context: &'a Context, request: &FetchRequest, targets: Targets) -> Self {
-        let open = |(found, (key, _)): (Result<Arc<crate::catalog::Topic>, ResponseError>, &(Key, Wanted))| {
+        let open = |(found, (key, _)): (Result<Arc<Topic>, ResponseError>, &(Key, Wanted))| {
             let refused = |code: ResponseError| LogError::Refused { code, message: code.to_string() };
             found.map_err(refused).and_then(|topic| services.partition(topic.id, key.index))
         };
+        let topics = targets.found.iter().map(|found| found.as_ref().ok().cloned()).collect();
         let partitions = targets.found.into_iter().zip(&targets.plan.partitions).map(open).collect();
         let wait = Duration::from_millis(request.max_wait_ms.clamp(0, limits::FETCH_WAIT_MS) as u64);
         Self {
             services,
             context,
             plan: targets.plan,
+            topics,
             partitions,
             isolation: if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
             max_bytes: (request.max_bytes.max(0) as usize).min(limits::FETCH_BYTES),
@@ -222,6 +227,9 @@ impl<'a> Reader<'a> {
                 continue;
             }
             leader_named |= answer.current_leader.is_some();
+            if let Some(topic) = self.topics[at].as_ref().filter(|_| !answer.records.is_empty()) {
+                self.services.metrics.fetched(topic.name.as_str(), answer.records.len() as u64);
+            }
             let key = &self.plan.partitions[at].0;
             match topics.last_mut() {
                 Some(topic) if topic.id == key.id && topic.name == key.name => topic.partitions.push(answer),

@@ -54,6 +54,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::group;
 use crate::log::{LogError, Logs, Partition};
+use crate::metrics::Metrics;
 use crate::store::PartitionId;
 
 pub use api_versions::api_versions;
@@ -71,6 +72,7 @@ pub struct Services {
     pub catalog: Arc<Catalog>,
     pub logs: Arc<Logs>,
     pub groups: Arc<group::Coordinator>,
+    pub metrics: Arc<Metrics>,
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
     pub authorizer: Authorizer,

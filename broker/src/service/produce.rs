@@ -174,7 +174,10 @@ impl Work<'_> {
             code: ResponseError::InvalidRecord,
             message: "the request holds no records for this partition".to_owned(),
         })?;
-        partition.append(records, self.acks)
+        let bytes = records.len() as u64;
+        let appended = partition.append(records, self.acks)?;
+        self.services.metrics.produced(topic.name.as_str(), bytes);
+        Ok(appended)
     }
 
     fn endpoint(&self) -> NodeEndpoint {
