@@ -1,0 +1,34 @@
+//! Who somebody is, once that is known.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// `User:name`. Anonymous connections are `User:ANONYMOUS`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal(Arc<str>);
+
+impl Principal {
+    pub fn user(name: &str) -> Self {
+        Self(format!("User:{name}").into())
+    }
+
+    pub fn anonymous() -> Self {
+        Self::user("ANONYMOUS")
+    }
+
+    /// With the type, as in ACLs: `User:name`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the type.
+    pub fn name(&self) -> &str {
+        self.0.split_once(':').map_or(&*self.0, |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,97 @@
+//! The catalog's log as an ordinary partition: durable, recovered and reopened like every other.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::{CatalogError, CatalogLog};
+use crate::clock::Clock;
+use crate::log::records::{NewRecord, read_records};
+use crate::log::{LogError, Logs};
+use crate::store::{PartitionId, Piece, Slice};
+
+/// Where the catalog lives. No topic ever gets this id.
+pub const CATALOG_PARTITION: PartitionId = PartitionId { topic: Uuid::from_u128(1), index: 0 };
+/// Bytes read at a time while loading.
+const READ_BYTES: usize = 4 << 20;
+
+pub struct PartitionLog {
+    logs: Arc<Logs>,
+    clock: Arc<dyn Clock>,
+}
+
+impl PartitionLog {
+    /// The partition must be open in `logs`.
+    pub fn new(logs: Arc<Logs>, clock: Arc<dyn Clock>) -> Self {
+        Self { logs, clock }
+    }
+}
+
+impl CatalogLog for PartitionLog {
+    fn append(&self, records: Vec<Bytes>) -> BoxFuture<'_, Result<i64, CatalogError>> {
+        Box::pin(async move {
+            let timestamp = self.clock.now_ms();
+            let records: Vec<_> =
+                records.into_iter().map(|value| NewRecord { key: None, value: Some(value), timestamp }).collect();
+            let partition = self.logs.get(CATALOG_PARTITION).map_err(log_error)?;
+            let mut appended = partition.append_records(&records).map_err(log_error)?;
+            appended.durable().await.map_err(log_error)?;
+            Ok(appended.base_offset)
+        })
+    }
+
+    fn read(&self) -> BoxFuture<'_, Result<Vec<(i64, Bytes)>, CatalogError>> {
+        Box::pin(async move {
+            let partition = self.logs.get(CATALOG_PARTITION).map_err(log_error)?;
+            let bounds = partition.bounds();
+            let mut found = Vec::new();
+            let mut from = bounds.log_start;
+            while from < bounds.log_end {
+                let slice = partition.read_all(from, READ_BYTES).await.map_err(log_error)?;
+                if slice.is_empty() {
+                    break;
+                }
+                from = slice.next_offset;
+                let batches = into_memory(slice).await?;
+                let records = read_records(batches).map_err(log_error)?;
+                let wanted = records.into_iter().filter(|record| record.offset >= bounds.log_start);
+                found.extend(wanted.filter_map(|record| Some((record.offset, record.value?))));
+            }
+            Ok(found)
+        })
+    }
+
+    fn forget_before(&self, offset: i64) -> BoxFuture<'_, Result<(), CatalogError>> {
+        Box::pin(async move {
+            let partition = self.logs.get(CATALOG_PARTITION).map_err(log_error)?;
+            partition.delete_records(offset).await.map(|_| ()).map_err(log_error)
+        })
+    }
+}
+
+/// Copies a slice's file ranges into memory. Blocks shortly; for loading only.
+async fn into_memory(slice: Slice) -> Result<Bytes, CatalogError> {
+    let read = move || -> std::io::Result<Bytes> {
+        let mut buffer = BytesMut::with_capacity(slice.len());
+        for piece in &slice.pieces {
+            match piece {
+                Piece::Memory(bytes) => buffer.extend_from_slice(bytes),
+                Piece::File(range) => {
+                    let start = buffer.len();
+                    buffer.resize(start + range.len, 0);
+                    std::os::unix::fs::FileExt::read_exact_at(&*range.file, &mut buffer[start..], range.position)?;
+                }
+            }
+        }
+        Ok(buffer.freeze())
+    };
+    let joined = tokio::task::spawn_blocking(read).await;
+    let text = |error: &dyn std::fmt::Display| CatalogError::Log(error.to_string().into());
+    joined.map_err(|error| text(&error))?.map_err(|error| text(&error))
+}
+
+fn log_error(error: LogError) -> CatalogError {
+    CatalogError::Log(error.to_string().into())
+}

@@ -1,0 +1,206 @@
+//! The broker's settings: one TOML file, environment overrides, defaults. Plain data.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Data folder: partitions, and what the cluster URL `file://<data>` serves.
+    pub data: PathBuf,
+    /// Id of this broker in Metadata.
+    pub node_id: i32,
+    /// When a record counts as stored.
+    pub durability: Durability,
+    /// Client records are refused when the data volume has less free space than this (bytes).
+    pub reserve_bytes: u64,
+    /// Metadata and produce requests make unknown topics.
+    pub auto_create_topics: bool,
+    /// Partitions of a topic whose creator does not say.
+    pub default_partitions: i32,
+    /// Principals that every ACL decision lets through, such as `User:admin`.
+    pub super_users: Vec<String>,
+    pub listeners: Vec<Listener>,
+    pub http: Http,
+    pub log: LogOutput,
+    pub limits: Limits,
+    /// Defaults of topic configs, under Kafka's names (`retention.ms`).
+    pub topic_defaults: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Acknowledged means on stable storage.
+    Fsync,
+    /// Acknowledged means in the page cache, as Apache Kafka does by default.
+    PageCache,
+}
+
+/// Kafka's names for what protects a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecurityProtocol {
+    #[serde(rename = "SASL_SSL")]
+    SaslSsl,
+    #[serde(rename = "SSL")]
+    Ssl,
+    #[serde(rename = "SASL_PLAINTEXT")]
+    SaslPlaintext,
+    #[serde(rename = "PLAINTEXT")]
+    Plaintext,
+}
+
+impl SecurityProtocol {
+    pub fn tls(self) -> bool {
+        matches!(self, Self::SaslSsl | Self::Ssl)
+    }
+
+    pub fn sasl(self) -> bool {
+        matches!(self, Self::SaslSsl | Self::SaslPlaintext)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    #[serde(rename = "PLAIN")]
+    Plain,
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    None,
+    Optional,
+    Required,
+}
+
+/// One address that clients connect to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    pub name: String,
+    pub bind: SocketAddr,
+    /// `host:port` that Metadata tells clients of this listener; the bound address when absent.
+    pub advertised: Option<String>,
+    pub protocol: SecurityProtocol,
+    pub mechanisms: Vec<SaslMechanism>,
+    pub client_certificates: ClientCertificates,
+    /// PEM file with the authorities that sign client certificates. Never the cluster's own authority.
+    pub client_ca_file: Option<PathBuf>,
+    /// Rules that make a principal from a certificate's subject, in Kafka's `ssl.principal.mapping.rules` form.
+    pub principal_mapping_rules: Vec<String>,
+    /// PEM files of an own PKI; the broker's own certificate when absent.
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+/// The listener for operations: metrics and health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub enabled: bool,
+    pub bind: SocketAddr,
+    /// Serve HTTPS with the broker's certificate. Required, with a token, beyond loopback.
+    pub tls: bool,
+    /// File with the bearer token that `/metrics` wants.
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogOutput {
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,lockgate::group=debug`.
+    pub level: String,
+}
+
+/// Bounds that an operator may move. The fixed ones are in [`crate::limits`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub connections: usize,
+    pub connections_per_address: usize,
+    /// Largest request after authentication (bytes).
+    pub request_bytes: usize,
+    /// Requests held in memory at once, over all connections (bytes).
+    pub in_flight_bytes: usize,
+    /// A connection without a request for this long is closed (seconds).
+    pub idle_seconds: u64,
+    /// Time for a graceful stop (seconds).
+    pub stop_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("/var/lib/lockgate"),
+            node_id: 1,
+            durability: Durability::Fsync,
+            reserve_bytes: 256 << 20,
+            auto_create_topics: false,
+            default_partitions: 1,
+            super_users: vec!["User:admin".to_owned(), "User:terraform".to_owned()],
+            listeners: vec![Listener::default()],
+            http: Http::default(),
+            log: LogOutput::default(),
+            limits: Limits::default(),
+            topic_defaults: Default::default(),
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            name: "clients".to_owned(),
+            bind: SocketAddr::from(([127, 0, 0, 1], 9093)),
+            advertised: None,
+            protocol: SecurityProtocol::SaslSsl,
+            mechanisms: vec![SaslMechanism::ScramSha512, SaslMechanism::ScramSha256, SaslMechanism::Plain],
+            client_certificates: ClientCertificates::None,
+            client_ca_file: None,
+            principal_mapping_rules: Vec::new(),
+            certificate_file: None,
+            key_file: None,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { enabled: true, bind: SocketAddr::from(([127, 0, 0, 1], 9644)), tls: false, token_file: None }
+    }
+}
+
+impl Default for LogOutput {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            connections_per_address: 10_000,
+            request_bytes: 100 << 20,
+            in_flight_bytes: 512 << 20,
+            idle_seconds: 600,
+            stop_seconds: 30,
+        }
+    }
+}
