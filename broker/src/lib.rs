@@ -4,9 +4,15 @@ pub mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod connection;
+pub mod limits;
+pub mod group;
 pub mod log;
+pub mod protocol;
 pub mod service;
 pub mod store;
+pub mod tls;
+pub mod trust;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

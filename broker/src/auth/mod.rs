@@ -3,18 +3,29 @@
 //! A service gets an [`Authorized`] request, which only [`authorize`] makes, after the request's [`Guarded`] rule ran.
 //! The rules live in `guard`, one file per request family, beside each other where a reviewer can compare them.
 
+pub mod acl;
+pub mod audit;
+mod authorizer;
 mod guard;
+pub mod mapping;
+mod operations;
 mod principal;
+pub mod sasl;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 
+pub use authorizer::Authorizer;
 pub use principal::Principal;
 
 use crate::catalog::Image;
 use crate::catalog::acl::{Operation, ResourceType};
+use crate::clock::SystemClock;
+
+use acl::AclIndex;
+use audit::Audit;
 
 /// Facts about an authenticated connection that decisions need.
 #[derive(Clone, Debug)]
@@ -31,11 +42,15 @@ pub struct Access {
     session: Arc<Session>,
     image: Arc<Image>,
     super_users: Arc<[Principal]>,
+    index: Arc<AclIndex>,
+    audit: Arc<Audit>,
 }
 
 impl Access {
+    /// Indexes the image's ACLs anew: for a single decision. Connections ask their [`Authorizer`], which keeps the index.
     pub fn new(session: Arc<Session>, image: Arc<Image>, super_users: Arc<[Principal]>) -> Self {
-        Self { session, image, super_users }
+        let index = Arc::new(AclIndex::new(image.acls.iter()));
+        Self { session, image, super_users, index, audit: Arc::new(Audit::new(Arc::new(SystemClock))) }
     }
 
     pub fn session(&self) -> &Session {
@@ -49,17 +64,27 @@ impl Access {
 
     /// Whether the session may; a refusal is audited.
     pub fn allows(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
-        self.sees(operation, resource, name)
+        let allowed = self.sees(operation, resource, name);
+        if !allowed {
+            self.audit.denied(&self.session, operation, resource, name);
+        }
+        allowed
     }
 
     /// Like [`Self::allows`], for lists that leave out what may not be seen: not audited.
-    pub fn sees(&self, _operation: Operation, _resource: ResourceType, _name: &str) -> bool {
-        unimplemented!()
+    pub fn sees(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+        let principal = &self.session.principal;
+        self.is_super_user() || self.index.allows(principal.as_str(), self.session.host, operation, resource, name)
     }
 
     /// Whether the session may do this to at least one resource of the type (Kafka's authorizeByResourceType).
-    pub fn allows_any(&self, _operation: Operation, _resource: ResourceType) -> bool {
-        unimplemented!()
+    pub fn allows_any(&self, operation: Operation, resource: ResourceType) -> bool {
+        let principal = &self.session.principal;
+        self.is_super_user() || self.index.allows_any(principal.as_str(), self.session.host, operation, resource)
+    }
+
+    fn is_super_user(&self) -> bool {
+        self.super_users.contains(&self.session.principal)
     }
 }
 
@@ -89,8 +114,10 @@ impl<R: Guarded> Authorized<R> {
     }
 }
 
-/// The only way to an [`Authorized`] request.
-pub fn authorize<R: Guarded>(mut request: R, access: Access) -> Result<Authorized<R>, Refusal> {
-    let denied = request.guard(&access)?;
-    Ok(Authorized { request, denied, access })
+/// The only way to an [`Authorized`] request. A request refused as a whole comes back, to be answered.
+pub fn authorize<R: Guarded>(mut request: R, access: Access) -> Result<Authorized<R>, (Refusal, R)> {
+    match request.guard(&access) {
+        Ok(denied) => Ok(Authorized { request, denied, access }),
+        Err(refusal) => Err((refusal, request)),
+    }
 }

@@ -12,6 +12,14 @@ impl Principal {
         Self(format!("User:{name}").into())
     }
 
+    /// From text with its type, as in configs and ACLs: `User:name`. Without a type, a user's name.
+    pub fn parse(text: &str) -> Self {
+        match text.split_once(':') {
+            Some((kind, name)) if kind == "User" && !name.is_empty() => Self(text.into()),
+            _ => Self::user(text),
+        }
+    }
+
     pub fn anonymous() -> Self {
         Self::user("ANONYMOUS")
     }

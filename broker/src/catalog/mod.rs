@@ -8,6 +8,7 @@ mod image;
 mod name;
 mod partition_log;
 pub mod record;
+pub mod topic_config;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,9 +1,16 @@
 //! The broker's settings: one TOML file, environment overrides, defaults. Plain data.
 
+mod load;
+pub mod reference;
+mod validate;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, load};
+pub use validate::host_and_port;
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +187,15 @@ impl Default for Listener {
     }
 }
 
+impl Listener {
+    /// Without TLS, PLAIN shows passwords to the network: there it has to be named.
+    fn default_mechanisms(&mut self, unnamed: bool) {
+        if unnamed && !self.protocol.tls() {
+            self.mechanisms.retain(|mechanism| *mechanism != SaslMechanism::Plain);
+        }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self { enabled: true, bind: SocketAddr::from(([127, 0, 0, 1], 9644)), tls: false, token_file: None }
@@ -204,3 +220,6 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,6 @@
 //! What each request needs, one file per family.
+
+mod acls;
+mod records;
+mod topics;
+mod users;

@@ -1,0 +1,293 @@
+//! SCRAM-SHA-256 and SCRAM-SHA-512, the server's side (RFC 5802, RFC 7677), without channel binding.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use sha2::{Digest, Sha256, Sha512};
+use subtle::ConstantTimeEq;
+
+use super::{DEFAULT_ITERATIONS, Failure, SALT_OCTETS, Step};
+use crate::auth::Principal;
+use crate::catalog::{ScramCredential, ScramMechanism, User};
+use crate::config::SaslMechanism;
+
+/// Longest user name and nonce (octets).
+const MAX_NAME: usize = 1024;
+const MAX_NONCE: usize = 1024;
+/// Characters of the server's part of the nonce.
+const SERVER_NONCE: usize = 24;
+
+/// The first message of a client, in the parts that matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFirst<'a> {
+    /// Up to and with its second comma; the last message must repeat it.
+    pub gs2_header: &'a str,
+    /// The rest, which goes into the proof as it came.
+    pub bare: &'a str,
+    pub user: String,
+    pub nonce: &'a str,
+}
+
+/// The last message of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFinal<'a> {
+    pub without_proof: &'a str,
+    pub channel_binding: Vec<u8>,
+    pub nonce: &'a str,
+    pub proof: Vec<u8>,
+}
+
+/// Reads a client-first-message. Never panics, whatever the octets.
+pub fn parse_client_first(message: &[u8]) -> Result<ClientFirst<'_>, &'static str> {
+    let text = std::str::from_utf8(message).map_err(|_| "it is not UTF-8")?;
+    let (flag, rest) = text.split_once(',').ok_or("there is no comma after the channel binding flag")?;
+    match flag {
+        "n" | "y" => {}
+        flag if flag.starts_with("p=") => return Err("channel binding is not supported"),
+        _ => return Err("the channel binding flag is not n, y or p"),
+    }
+    let (authzid, bare) = rest.split_once(',').ok_or("there is no comma after the authorization id")?;
+    let gs2_header = &text[..text.len() - bare.len()];
+    let mut attributes = bare.split(',');
+    let name = attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or("the user name is missing")?;
+    let user = unescape(name)?;
+    let nonce = attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or("the nonce is missing")?;
+    check_nonce(nonce)?;
+    if attributes.any(|extension| extension.starts_with("tokenauth=")) {
+        return Err("delegation tokens are not supported");
+    }
+    match authzid.strip_prefix("a=").map(unescape).transpose()? {
+        Some(authzid) if authzid != user => return Err("the authorization id is not the user"),
+        None if !authzid.is_empty() => return Err("the authorization id has no a= before it"),
+        _ => {}
+    }
+    Ok(ClientFirst { gs2_header, bare, user, nonce })
+}
+
+/// Reads a client-final-message. Never panics, whatever the octets.
+pub fn parse_client_final(message: &[u8]) -> Result<ClientFinal<'_>, &'static str> {
+    let text = std::str::from_utf8(message).map_err(|_| "it is not UTF-8")?;
+    let (without_proof, proof) = text.rsplit_once(",p=").ok_or("the proof is missing")?;
+    let proof = BASE64_STANDARD.decode(proof).map_err(|_| "the proof is not base64")?;
+    let mut attributes = without_proof.split(',');
+    let binding = attributes.next().and_then(|part| part.strip_prefix("c=")).ok_or("the channel binding is missing")?;
+    let channel_binding = BASE64_STANDARD.decode(binding).map_err(|_| "the channel binding is not base64")?;
+    let nonce = attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or("the nonce is missing")?;
+    Ok(ClientFinal { without_proof, channel_binding, nonce, proof })
+}
+
+fn check_nonce(nonce: &str) -> Result<(), &'static str> {
+    if nonce.is_empty() || nonce.len() > MAX_NONCE {
+        return Err("the nonce is empty or too long");
+    }
+    match nonce.bytes().all(|octet| octet.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err("the nonce has characters that are not printable"),
+    }
+}
+
+/// A saslname: `=2C` is a comma and `=3D` an equals sign, and no other equals sign may stand in it.
+fn unescape(name: &str) -> Result<String, &'static str> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err("the user name is empty or too long");
+    }
+    let mut parts = name.split('=');
+    let mut unescaped = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (character, rest) = match (part.strip_prefix("2C"), part.strip_prefix("3D")) {
+            (Some(rest), _) => (',', rest),
+            (_, Some(rest)) => ('=', rest),
+            _ => return Err("the user name has an equals sign that is not =2C or =3D"),
+        };
+        unescaped.push(character);
+        unescaped.push_str(rest);
+    }
+    Ok(unescaped)
+}
+
+/// The functions of RFC 5802 over one hash.
+impl ScramMechanism {
+    pub fn sasl(self) -> SaslMechanism {
+        match self {
+            Self::Sha256 => SaslMechanism::ScramSha256,
+            Self::Sha512 => SaslMechanism::ScramSha512,
+        }
+    }
+
+    pub(crate) fn hmac(self, key: &[u8], message: &[u8]) -> Vec<u8> {
+        const ANY_LENGTH: &str = "HMAC takes keys of any length";
+        match self {
+            Self::Sha256 => {
+                let mut mac = Hmac::<Sha256>::new_from_slice(key).expect(ANY_LENGTH);
+                mac.update(message);
+                mac.finalize().into_bytes().to_vec()
+            }
+            Self::Sha512 => {
+                let mut mac = Hmac::<Sha512>::new_from_slice(key).expect(ANY_LENGTH);
+                mac.update(message);
+                mac.finalize().into_bytes().to_vec()
+            }
+        }
+    }
+
+    fn hash(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(message).to_vec(),
+            Self::Sha512 => Sha512::digest(message).to_vec(),
+        }
+    }
+
+    /// Octets of the hash.
+    pub fn octets(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// `Hi` of RFC 5802: the expensive part.
+    pub fn salted_password(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+        let mut salted = vec![0; self.octets()];
+        match self {
+            Self::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut salted),
+            Self::Sha512 => pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut salted),
+        }
+        salted
+    }
+}
+
+impl ScramCredential {
+    /// From a salted password, as administration sends it.
+    pub fn from_salted(mechanism: ScramMechanism, salted: &[u8], salt: Vec<u8>, iterations: u32) -> Self {
+        let stored_key = mechanism.hash(&mechanism.hmac(salted, b"Client Key"));
+        Self { iterations, salt, stored_key, server_key: mechanism.hmac(salted, b"Server Key") }
+    }
+
+    /// With a fresh salt.
+    pub fn from_password(mechanism: ScramMechanism, password: &str, iterations: u32) -> Self {
+        let salt: [u8; SALT_OCTETS] = rand::random();
+        let salted = mechanism.salted_password(password.as_bytes(), &salt, iterations);
+        Self::from_salted(mechanism, &salted, salt.to_vec(), iterations)
+    }
+
+    /// What an unknown user seems to have: always the same for one name, and no password fits it.
+    pub(super) fn decoy(mechanism: ScramMechanism, user: &str, secret: &[u8; 32]) -> Self {
+        let mut salt = mechanism.hmac(secret, user.as_bytes());
+        salt.truncate(SALT_OCTETS);
+        Self { iterations: DEFAULT_ITERATIONS, salt, stored_key: Vec::new(), server_key: vec![0; mechanism.octets()] }
+    }
+}
+
+/// What the server said first, and needs to check the answer.
+struct Challenge {
+    user: String,
+    credential: ScramCredential,
+    gs2_header: String,
+    nonce: String,
+    /// client-first-message-bare and server-first-message with their commas: the start of what is proven.
+    proven: String,
+}
+
+/// One exchange of two messages from the client.
+pub(super) struct ScramExchange {
+    mechanism: ScramMechanism,
+    server_nonce: String,
+    challenge: Option<Challenge>,
+}
+
+impl ScramExchange {
+    pub(super) fn new(mechanism: ScramMechanism) -> Self {
+        let nonce = rand::rng().sample_iter(Alphanumeric).take(SERVER_NONCE).map(char::from).collect();
+        Self { mechanism, server_nonce: nonce, challenge: None }
+    }
+
+    /// What to do now, and the exchange to go on with.
+    pub(super) fn advance(
+        self,
+        users: &BTreeMap<String, Arc<User>>,
+        secret: &[u8; 32],
+        message: &[u8],
+    ) -> (Step, Option<Self>) {
+        let mechanism = self.mechanism;
+        let outcome = match &self.challenge {
+            None => self.challenge(users, secret, message).map(|(next, bytes)| (Step::Continue(bytes), Some(next))),
+            Some(challenge) => self.conclude(challenge, users, message).map(|step| (step, None)),
+        };
+        outcome.unwrap_or_else(|failure| {
+            let failure = match failure {
+                Refusal::Malformed(reason) => Failure::malformed(mechanism.sasl(), reason),
+                Refusal::Credentials(user, reason) => Failure::refused(mechanism.sasl(), &user, reason),
+            };
+            (Step::Failed(failure), None)
+        })
+    }
+
+    fn challenge(
+        &self,
+        users: &BTreeMap<String, Arc<User>>,
+        secret: &[u8; 32],
+        message: &[u8],
+    ) -> Result<(Self, Bytes), Refusal> {
+        let first = parse_client_first(message).map_err(Refusal::Malformed)?;
+        // Made for known users too, so that both take the same time.
+        let decoy = ScramCredential::decoy(self.mechanism, &first.user, secret);
+        let credential = users.get(&first.user).and_then(|user| user.get(&self.mechanism)).cloned().unwrap_or(decoy);
+        let nonce = format!("{}{}", first.nonce, self.server_nonce);
+        let reply = format!("r={nonce},s={},i={}", BASE64_STANDARD.encode(&credential.salt), credential.iterations);
+        let challenge = Challenge {
+            proven: format!("{},{reply},", first.bare),
+            gs2_header: first.gs2_header.to_owned(),
+            user: first.user,
+            credential,
+            nonce,
+        };
+        let next =
+            Self { mechanism: self.mechanism, server_nonce: self.server_nonce.clone(), challenge: Some(challenge) };
+        Ok((next, reply.into()))
+    }
+
+    fn conclude(
+        &self,
+        challenge: &Challenge,
+        users: &BTreeMap<String, Arc<User>>,
+        message: &[u8],
+    ) -> Result<Step, Refusal> {
+        let last = parse_client_final(message).map_err(Refusal::Malformed)?;
+        if last.channel_binding != challenge.gs2_header.as_bytes() {
+            return Err(Refusal::Malformed("the channel binding is not the one of the first message"));
+        }
+        if last.nonce != challenge.nonce {
+            return Err(Refusal::Malformed("the nonce is not the one of this exchange"));
+        }
+        if last.proof.len() != self.mechanism.octets() {
+            return Err(Refusal::Malformed("the proof has the wrong length"));
+        }
+        let proven = format!("{}{}", challenge.proven, last.without_proof);
+        let credential = &challenge.credential;
+        let signature = self.mechanism.hmac(&credential.stored_key, proven.as_bytes());
+        let client_key: Vec<u8> = last.proof.iter().zip(&signature).map(|(proof, octet)| proof ^ octet).collect();
+        let proven_right = self.mechanism.hash(&client_key).ct_eq(&credential.stored_key);
+        let verifier = self.mechanism.hmac(&credential.server_key, proven.as_bytes());
+        if !bool::from(proven_right) {
+            return Err(Refusal::Credentials(challenge.user.clone(), "unknown user or wrong password"));
+        }
+        // Read again, so that a credential that was replaced or deleted meanwhile opens nothing.
+        let current = users.get(&challenge.user).and_then(|user| user.get(&self.mechanism));
+        if current != Some(credential) {
+            return Err(Refusal::Credentials(challenge.user.clone(), "the credential changed during the exchange"));
+        }
+        let bytes = format!("v={}", BASE64_STANDARD.encode(verifier)).into();
+        Ok(Step::Done { principal: Principal::user(&challenge.user), bytes })
+    }
+}
+
+enum Refusal {
+    Malformed(&'static str),
+    Credentials(String, &'static str),
+}

@@ -1,0 +1,86 @@
+//! DeleteAcls: every binding that fits one of the filters, in one change.
+
+use std::collections::BTreeSet;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
+use kafka_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsMatchingAcl};
+use kafka_protocol::messages::{DeleteAclsRequest, DeleteAclsResponse};
+
+use super::acl_filter::{AclFilter, WireFilter};
+use super::{Context, Service, Services};
+use crate::auth::{Authorized, Refusal};
+use crate::catalog::acl::AclBinding;
+use crate::catalog::{CatalogRecord, Image};
+
+/// Filters in one request: each looks at every ACL.
+const MAX_FILTERS: usize = 1000;
+
+impl Service for DeleteAclsRequest {
+    async fn serve(services: &Services, _context: &Context, request: Authorized<Self>) -> DeleteAclsResponse {
+        let (request, (), _access) = request.into_parts();
+        let excess = request.filters.len() > MAX_FILTERS;
+        let parsed = request.filters.iter().map(|filter| match excess {
+            true => Err(format!("The request has more than {MAX_FILTERS} filters.")),
+            false => parse(filter),
+        });
+        let filters: Vec<_> = parsed.collect();
+        let deleted =
+            services.catalog.change::<_, std::convert::Infallible>(|image| Ok(deleted(image, &filters))).await;
+        let results = match deleted {
+            Ok(matches) => matches,
+            Err(error) => {
+                let failed = failed(ResponseError::KafkaStorageError, error.to_string());
+                vec![failed; filters.len()]
+            }
+        };
+        DeleteAclsResponse::default().with_filter_results(results)
+    }
+
+    fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> DeleteAclsResponse {
+        let refused = DeleteAclsFilterResult::default().with_error_code(refusal.0.code());
+        DeleteAclsResponse::default().with_filter_results(vec![refused; request.filters.len()])
+    }
+}
+
+fn parse(filter: &DeleteAclsFilter) -> Result<AclFilter, String> {
+    AclFilter::parse(WireFilter {
+        resource_type: filter.resource_type_filter,
+        pattern_type: filter.pattern_type_filter,
+        name: &filter.resource_name_filter,
+        principal: &filter.principal_filter,
+        host: &filter.host_filter,
+        operation: filter.operation,
+        permission: filter.permission_type,
+    })
+}
+
+/// A binding that several filters fit is reported for each and deleted once.
+fn deleted(image: &Image, filters: &[Result<AclFilter, String>]) -> (Vec<CatalogRecord>, Vec<DeleteAclsFilterResult>) {
+    let mut gone = BTreeSet::new();
+    let results = filters.iter().map(|filter| match filter {
+        Err(message) => failed(ResponseError::InvalidRequest, message.clone()),
+        Ok(filter) => {
+            let found: Vec<_> = image.acls.iter().filter(|binding| filter.fits(binding)).collect();
+            gone.extend(found.iter().copied());
+            DeleteAclsFilterResult::default().with_matching_acls(found.into_iter().map(matching).collect())
+        }
+    });
+    let results = results.collect();
+    (gone.into_iter().cloned().map(CatalogRecord::AclDeleted).collect(), results)
+}
+
+fn failed(error: ResponseError, message: String) -> DeleteAclsFilterResult {
+    DeleteAclsFilterResult::default().with_error_code(error.code()).with_error_message(Some(message.into()))
+}
+
+fn matching(binding: &AclBinding) -> DeleteAclsMatchingAcl {
+    DeleteAclsMatchingAcl::default()
+        .with_resource_type(binding.resource_type.code())
+        .with_resource_name(binding.resource_name.clone().into())
+        .with_pattern_type(binding.pattern_type.code())
+        .with_principal(binding.principal.clone().into())
+        .with_host(binding.host.clone().into())
+        .with_operation(binding.operation.code())
+        .with_permission_type(binding.permission.code())
+}

@@ -1,0 +1,69 @@
+//! DescribeAcls: the bindings that fit a filter, grouped by resource pattern.
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_acls_response::{AclDescription, DescribeAclsResource};
+use kafka_protocol::messages::{DescribeAclsRequest, DescribeAclsResponse};
+
+use super::acl_filter::{AclFilter, WireFilter};
+use super::{Context, Service, Services};
+use crate::auth::{Authorized, Refusal};
+use crate::catalog::acl::AclBinding;
+
+impl Service for DescribeAclsRequest {
+    async fn serve(_services: &Services, _context: &Context, request: Authorized<Self>) -> DescribeAclsResponse {
+        let (request, (), access) = request.into_parts();
+        match filter(&request) {
+            Ok(filter) => {
+                let found = access.image().acls.iter().filter(|binding| filter.fits(binding));
+                DescribeAclsResponse::default().with_resources(grouped(found))
+            }
+            Err(message) => DescribeAclsResponse::default()
+                .with_error_code(ResponseError::InvalidRequest.code())
+                .with_error_message(Some(message.into())),
+        }
+    }
+
+    fn refuse(refusal: Refusal, _request: &Self, _context: &Context) -> DescribeAclsResponse {
+        DescribeAclsResponse::default().with_error_code(refusal.0.code())
+    }
+}
+
+fn filter(request: &DescribeAclsRequest) -> Result<AclFilter, String> {
+    AclFilter::parse(WireFilter {
+        resource_type: request.resource_type_filter,
+        pattern_type: request.pattern_type_filter,
+        name: &request.resource_name_filter,
+        principal: &request.principal_filter,
+        host: &request.host_filter,
+        operation: request.operation,
+        permission: request.permission_type,
+    })
+}
+
+/// Bindings come ordered by pattern, so the ones of a pattern are neighbours.
+fn grouped<'a>(bindings: impl Iterator<Item = &'a AclBinding>) -> Vec<DescribeAclsResource> {
+    let mut resources: Vec<DescribeAclsResource> = Vec::new();
+    for binding in bindings {
+        let acl = AclDescription::default()
+            .with_principal(binding.principal.clone().into())
+            .with_host(binding.host.clone().into())
+            .with_operation(binding.operation.code())
+            .with_permission_type(binding.permission.code());
+        let same = |resource: &&mut DescribeAclsResource| {
+            resource.resource_type == binding.resource_type.code()
+                && resource.pattern_type == binding.pattern_type.code()
+                && *resource.resource_name == *binding.resource_name
+        };
+        match resources.last_mut().filter(same) {
+            Some(resource) => resource.acls.push(acl),
+            None => resources.push(
+                DescribeAclsResource::default()
+                    .with_resource_type(binding.resource_type.code())
+                    .with_resource_name(binding.resource_name.clone().into())
+                    .with_pattern_type(binding.pattern_type.code())
+                    .with_acls(vec![acl]),
+            ),
+        }
+    }
+    resources
+}
