@@ -3,15 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use krafka::__private::protocol::{self as wire, ApiKey, versions};
+use krafka::__private::protocol::ApiKey;
 use serde::Serialize;
 
+use super::acl_wire as wire;
 use super::connection::{Admin, Api, Kind};
 use crate::error::{Result, answer};
 
 /// An enum of the protocol with Kafka's names, read in any case and with or without separators.
 macro_rules! names {
-    ($(#[$doc:meta])* $name:ident = $wire:ty, $what:literal { $($variant:ident),+ }) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($variant:ident = $code:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub enum $name { $($variant),+ }
@@ -25,12 +26,13 @@ macro_rules! names {
                 match self { $(Self::$variant => stringify!($variant)),+ }
             }
 
-            fn to_wire(self) -> $wire {
-                match self { $(Self::$variant => <$wire>::$variant),+ }
+            /// The protocol's number.
+            fn code(self) -> i8 {
+                match self { $(Self::$variant => $code),+ }
             }
 
-            fn from_wire(wire: $wire) -> Option<Self> {
-                match wire { $(<$wire>::$variant => Some(Self::$variant),)+ _ => None }
+            fn from_code(code: i8) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.code() == code)
             }
         }
 
@@ -56,22 +58,23 @@ macro_rules! names {
 
 names! {
     /// What an ACL is about.
-    AclResourceType = wire::AclResourceType, "a resource type" {
-        Topic, Group, Cluster, TransactionalId, DelegationToken
+    AclResourceType, "a resource type" {
+        Topic = 2, Group = 3, Cluster = 4, TransactionalId = 5, DelegationToken = 6
     }
 }
 names! {
     /// How an ACL names its resources.
-    AclPatternType = wire::AclPatternType, "a pattern type" { Literal, Prefixed }
+    AclPatternType, "a pattern type" { Literal = 3, Prefixed = 4 }
 }
 names! {
     /// What an ACL allows or denies.
-    AclOperation = wire::AclOperation, "an operation" {
-        All, Read, Write, Create, Delete, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite
+    AclOperation, "an operation" {
+        All = 2, Read = 3, Write = 4, Create = 5, Delete = 6, Alter = 7, Describe = 8, ClusterAction = 9,
+        DescribeConfigs = 10, AlterConfigs = 11, IdempotentWrite = 12,
     }
 }
 names! {
-    AclPermission = wire::AclPermissionType, "a permission" { Deny, Allow }
+    AclPermission, "a permission" { Deny = 2, Allow = 3 }
 }
 
 /// One ACL: one operation of one principal from one host on one resource pattern.
@@ -114,70 +117,32 @@ impl AclFilter {
         }
     }
 
-    fn to_wire(&self) -> wire::AclBindingFilter {
-        wire::AclBindingFilter {
-            resource_type: self.resource_type.map(AclResourceType::to_wire).unwrap_or_default(),
+    fn to_wire(&self) -> wire::Filter {
+        wire::Filter {
+            resource_type: self.resource_type.map_or(wire::ANY, AclResourceType::code),
             resource_name: self.resource_name.clone(),
-            pattern_type: self.pattern_type.map(AclPatternType::to_wire).unwrap_or_default(),
+            pattern_type: self.pattern_type.map_or(wire::ANY, AclPatternType::code),
             principal: self.principal.clone(),
             host: self.host.clone(),
-            operation: self.operation.map(AclOperation::to_wire).unwrap_or_default(),
-            permission_type: self.permission.map(AclPermission::to_wire).unwrap_or_default(),
+            operation: self.operation.map_or(wire::ANY, AclOperation::code),
+            permission: self.permission.map_or(wire::ANY, AclPermission::code),
         }
     }
 }
 
-const DESCRIBE: Api = Api {
-    key: ApiKey::DescribeAcls,
-    name: "DescribeAcls",
-    min: versions::DESCRIBE_ACLS_MIN,
-    max: versions::DESCRIBE_ACLS_MAX,
-    kind: Kind::Read,
-};
-const CREATE: Api = Api {
-    key: ApiKey::CreateAcls,
-    name: "CreateAcls",
-    min: versions::CREATE_ACLS_MIN,
-    max: versions::CREATE_ACLS_MAX,
-    kind: Kind::Write,
-};
-const DELETE: Api = Api {
-    key: ApiKey::DeleteAcls,
-    name: "DeleteAcls",
-    min: versions::DELETE_ACLS_MIN,
-    max: versions::DELETE_ACLS_MAX,
-    kind: Kind::Write,
-};
+const DESCRIBE: Api =
+    Api { key: ApiKey::DescribeAcls, name: "DescribeAcls", min: wire::VERSION, max: wire::VERSION, kind: Kind::Read };
+const CREATE: Api =
+    Api { key: ApiKey::CreateAcls, name: "CreateAcls", min: wire::VERSION, max: wire::VERSION, kind: Kind::Write };
+const DELETE: Api =
+    Api { key: ApiKey::DeleteAcls, name: "DeleteAcls", min: wire::VERSION, max: wire::VERSION, kind: Kind::Write };
 
 impl Admin {
     /// The ACLs that match, in order. ACLs of kinds that this client does not know are left out, with a warning in the log.
     pub async fn list_acls(&self, filter: &AclFilter) -> Result<Vec<Acl>> {
-        let filter = filter.to_wire();
-        let request = wire::DescribeAclsRequest {
-            resource_type: filter.resource_type,
-            resource_name: filter.resource_name,
-            pattern_type: filter.pattern_type,
-            principal: filter.principal,
-            host: filter.host,
-            operation: filter.operation,
-            permission_type: filter.permission_type,
-        };
-        let response: wire::DescribeAclsResponse = self.call(DESCRIBE, &request).await?;
-        answer(response.error_code, response.error_message)?;
-        let mut acls = Vec::new();
-        for resource in response.resources {
-            for acl in resource.acls {
-                acls.extend(known(wire::AclBinding {
-                    resource_type: resource.resource_type,
-                    resource_name: resource.resource_name.clone(),
-                    pattern_type: resource.pattern_type,
-                    principal: acl.principal,
-                    host: acl.host,
-                    operation: acl.operation,
-                    permission_type: acl.permission_type,
-                }));
-            }
-        }
+        let response: wire::DescribeResponse = self.call(DESCRIBE, &wire::DescribeRequest(filter.to_wire())).await?;
+        answer(response.verdict.code, response.verdict.message)?;
+        let mut acls: Vec<Acl> = response.bindings.into_iter().filter_map(known).collect();
         acls.sort();
         Ok(acls)
     }
@@ -186,41 +151,33 @@ impl Admin {
     pub async fn create_acls(&self, acls: &[Acl]) -> Result<Vec<Result<()>>> {
         let creations = acls
             .iter()
-            .map(|acl| wire::AclBinding {
-                resource_type: acl.resource_type.to_wire(),
+            .map(|acl| wire::Binding {
+                resource_type: acl.resource_type.code(),
                 resource_name: acl.resource_name.clone(),
-                pattern_type: acl.pattern_type.to_wire(),
+                pattern_type: acl.pattern_type.code(),
                 principal: acl.principal.clone(),
                 host: acl.host.clone(),
-                operation: acl.operation.to_wire(),
-                permission_type: acl.permission.to_wire(),
+                operation: acl.operation.code(),
+                permission: acl.permission.code(),
             })
             .collect();
-        let response: wire::CreateAclsResponse = self.call(CREATE, &wire::CreateAclsRequest { creations }).await?;
-        Ok(response.results.into_iter().map(|result| answer(result.error_code, result.error_message)).collect())
+        let response: wire::CreateResponse = self.call(CREATE, &wire::CreateRequest(creations)).await?;
+        Ok(response.0.into_iter().map(|verdict| answer(verdict.code, verdict.message)).collect())
     }
 
     /// Deletes what each filter matches; for each filter, in their order, the ACLs that are gone.
     pub async fn delete_acls(&self, filters: &[AclFilter]) -> Result<Vec<Result<Vec<Acl>>>> {
-        let request = wire::DeleteAclsRequest { filters: filters.iter().map(AclFilter::to_wire).collect() };
-        let response: wire::DeleteAclsResponse = self.call(DELETE, &request).await?;
+        let request = wire::DeleteRequest(filters.iter().map(AclFilter::to_wire).collect());
+        let response: wire::DeleteResponse = self.call(DELETE, &request).await?;
         Ok(response
-            .filter_results
+            .0
             .into_iter()
-            .map(|result| {
-                answer(result.error_code, result.error_message)?;
+            .map(|(verdict, matched)| {
+                answer(verdict.code, verdict.message)?;
                 let mut deleted = Vec::new();
-                for acl in result.matching_acls {
-                    answer(acl.error_code, acl.error_message)?;
-                    deleted.extend(known(wire::AclBinding {
-                        resource_type: acl.resource_type,
-                        resource_name: acl.resource_name,
-                        pattern_type: acl.pattern_type,
-                        principal: acl.principal,
-                        host: acl.host,
-                        operation: acl.operation,
-                        permission_type: acl.permission_type,
-                    }));
+                for (verdict, binding) in matched {
+                    answer(verdict.code, verdict.message)?;
+                    deleted.extend(known(binding));
                 }
                 deleted.sort();
                 Ok(deleted)
@@ -229,13 +186,13 @@ impl Admin {
     }
 }
 
-fn known(binding: wire::AclBinding) -> Option<Acl> {
+fn known(binding: wire::Binding) -> Option<Acl> {
     let acl = (|| {
         Some(Acl {
-            resource_type: AclResourceType::from_wire(binding.resource_type)?,
-            pattern_type: AclPatternType::from_wire(binding.pattern_type)?,
-            operation: AclOperation::from_wire(binding.operation)?,
-            permission: AclPermission::from_wire(binding.permission_type)?,
+            resource_type: AclResourceType::from_code(binding.resource_type)?,
+            pattern_type: AclPatternType::from_code(binding.pattern_type)?,
+            operation: AclOperation::from_code(binding.operation)?,
+            permission: AclPermission::from_code(binding.permission)?,
             resource_name: binding.resource_name.clone(),
             principal: binding.principal.clone(),
             host: binding.host.clone(),
@@ -276,12 +233,10 @@ mod tests {
             permission: AclPermission::Allow,
         };
         let wire = AclFilter::exactly(&acl).to_wire();
-        assert_ne!(wire.resource_type, wire::AclResourceType::Any);
-        assert_ne!(wire.pattern_type, wire::AclPatternType::Any);
-        assert_ne!(wire.operation, wire::AclOperation::Any);
-        assert_ne!(wire.permission_type, wire::AclPermissionType::Any);
+        // Topic, LITERAL (not MATCH), Read, Allow.
+        assert_eq!((wire.resource_type, wire.pattern_type, wire.operation, wire.permission), (2, 3, 3, 3));
         assert!(wire.resource_name.is_some() && wire.principal.is_some() && wire.host.is_some());
         let open = AclFilter::default().to_wire();
-        assert_eq!(open.operation, wire::AclOperation::Any);
+        assert_eq!((open.resource_type, open.pattern_type, open.operation), (wire::ANY, wire::ANY, wire::ANY));
     }
 }
