@@ -297,3 +297,126 @@ fn parts(value: &Value) -> Result<(AclScope, BTreeSet<AclOperation>), Diagnostic
     let listed = listed.map(|text| text.parse::<AclOperation>().map_err(bad)).collect::<Result<_, _>>()?;
     Ok((scope, listed))
 }
+
+#[cfg(test)]
+mod tests {
+    use lockgate_client::ErrorCode;
+
+    use super::*;
+    use crate::fake::FakeCluster;
+
+    fn acl(listed: &[&str]) -> Value {
+        Value::object([
+            ("principal", Value::from("User:alice")),
+            ("host", Value::from("*")),
+            ("resource_type", Value::from("Topic")),
+            ("resource_name", Value::from("orders")),
+            ("pattern_type", Value::from("Literal")),
+            ("permission", Value::from("Allow")),
+            ("operations", Value::string_set(listed.iter().copied())),
+        ])
+    }
+
+    fn scope() -> AclScope {
+        parts(&acl(&["Read"])).expect("a good state").0
+    }
+
+    async fn acls(cluster: &FakeCluster) -> AclResource {
+        AclResource::new(cluster.session().await)
+    }
+
+    fn present(cluster: &FakeCluster) -> Vec<&'static str> {
+        cluster.contents().acls.iter().map(|(_, operation)| operation.name()).collect()
+    }
+
+    #[tokio::test]
+    async fn it_owns_what_it_lists_and_leaves_the_rest() {
+        let cluster = FakeCluster::default();
+        let acls = acls(&cluster).await;
+        cluster.contents().acls.insert((scope(), AclOperation::Alter));
+        let made = acls.create(acl(&["Read", "Write"]), Value::Null).await;
+        assert_eq!(made.state, Some(acl(&["Read", "Write"])));
+        let read = acls.read(acl(&["Read", "Write"]), made.private.clone()).await;
+        assert_eq!(read.state, Some(acl(&["Read", "Write"])), "Alter is somebody else's");
+        let gone = acls.delete(acl(&["Read", "Write"]), made.private).await;
+        assert!(gone.state.is_none() && gone.diagnostics.is_empty());
+        assert_eq!(present(&cluster), ["Alter"]);
+    }
+
+    #[tokio::test]
+    async fn drift_shows_as_the_operations_that_are_left() {
+        let cluster = FakeCluster::default();
+        let acls = acls(&cluster).await;
+        let made = acls.create(acl(&["Read", "Write"]), Value::Null).await;
+        cluster.contents().acls.remove(&(scope(), AclOperation::Read));
+        let read = acls.read(acl(&["Read", "Write"]), made.private.clone()).await;
+        assert_eq!(read.state, Some(acl(&["Write"])));
+        cluster.contents().acls.clear();
+        assert!(acls.read(acl(&["Write"]), made.private.clone()).await.state.is_none());
+        cluster.contents().refusals.insert("acls", ErrorCode::ClusterAuthorizationFailed);
+        let refused = acls.read(acl(&["Write"]), made.private).await;
+        assert!(refused.state.is_some() && refused.diagnostics.has_errors());
+    }
+
+    #[tokio::test]
+    async fn an_update_creates_before_it_deletes() {
+        let cluster = FakeCluster::default();
+        let acls = acls(&cluster).await;
+        let made = acls.create(acl(&["Read"]), Value::Null).await;
+        let changed = acls.update(acl(&["Read"]), acl(&["Write"]), Value::Null, made.private).await;
+        assert_eq!(changed.state, Some(acl(&["Write"])));
+        assert_eq!(cluster.contents().log, ["create acls [Read]", "create acls [Write]", "delete acls [Read]"]);
+    }
+
+    #[tokio::test]
+    async fn partial_success_is_stored_and_nothing_is_deleted_after_a_failure() {
+        let cluster = FakeCluster::default();
+        let acls = acls(&cluster).await;
+        let made = acls.create(acl(&["Read"]), Value::Null).await;
+        cluster.contents().refusals.insert("create_acls alter", ErrorCode::PolicyViolation);
+        let changed = acls.update(acl(&["Read"]), acl(&["Alter", "Write"]), Value::Null, made.private).await;
+        assert_eq!(changed.state, Some(acl(&["Read", "Write"])));
+        let error = changed.diagnostics.iter().next().expect("an error");
+        assert!(error.detail.starts_with("Alter: "), "{}", error.detail);
+        assert_eq!(present(&cluster), ["Read", "Write"]);
+    }
+
+    #[tokio::test]
+    async fn an_import_says_all_there_is_to_say() {
+        let acls = acls(&FakeCluster::default()).await;
+        let state = acls.import("User:alice|*|Write,Read|Allow|Topic|orders|Literal").await.expect("a good id");
+        assert_eq!(state, acl(&["Read", "Write"]));
+        assert!(acls.import("nonsense").await.is_err());
+    }
+
+    #[test]
+    fn validation_names_what_is_allowed() {
+        let acls = AclResource::new(Session::default());
+        assert!(acls.validate(&acl(&["Read", "DescribeConfigs"])).is_empty());
+        let mut bad = acl(&["Reed"]);
+        bad.set_attr("principal", Value::from("alice"));
+        bad.set_attr("resource_type", Value::from("topic"));
+        bad.set_attr("permission", Value::from("maybe"));
+        bad.set_attr("host", Value::from(""));
+        let diagnostics = acls.validate(&bad);
+        let paths: Vec<_> = diagnostics.iter().map(|d| d.path.clone().expect("a path").to_string()).collect();
+        assert_eq!(paths, ["resource_type", "permission", "operations", "principal", "host"]);
+        let first = diagnostics.iter().next().expect("an error");
+        assert!(first.detail.contains("Topic, Group, Cluster"), "{}", first.detail);
+        assert_eq!(acls.validate(&acl(&[])).iter().count(), 1);
+        bad.set_attr("operations", Value::List(vec![Value::Unknown]));
+        bad.set_attr("resource_type", Value::Unknown);
+        bad.set_attr("principal", Value::Unknown);
+        assert_eq!(acls.validate(&bad).iter().count(), 2);
+    }
+
+    #[test]
+    fn the_cluster_has_one_name() {
+        let acls = AclResource::new(Session::default());
+        let mut cluster = acl(&["Alter"]);
+        cluster.set_attr("resource_type", Value::from("Cluster"));
+        assert_eq!(acls.validate(&cluster).iter().count(), 1);
+        cluster.set_attr("resource_name", Value::from(CLUSTER_NAME));
+        assert!(acls.validate(&cluster).is_empty());
+    }
+}

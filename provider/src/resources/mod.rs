@@ -3,6 +3,8 @@
 mod acl;
 mod acl_id;
 mod topic;
+mod topic_plan;
+mod topic_state;
 mod user;
 
 pub use acl::AclResource;

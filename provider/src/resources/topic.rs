@@ -1,12 +1,15 @@
 //! `lockgate_topic`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockgate_client::admin::{ConfigChange, ConfigEntry, ConfigSource, NewTopic};
+use lockgate_client::admin::{ConfigEntry, NewTopic};
 use lockgate_client::{Error, ErrorCode};
 use tonic::async_trait;
 
+use super::topic_plan::{
+    exists_already, fewer_partitions, is_about_the_configuration, judge, name_problem, protection,
+};
+use super::topic_state::{complete, config_changes, observed, recreated, settings};
 use super::{check_cluster, connection_for_apply, connection_for_read, failed, in_cluster, refusal};
 use crate::cluster::{Admin, TopicInfo};
 use crate::session::{Access, Connection, Session};
@@ -15,16 +18,9 @@ use crate::tfplugin::{
     Value,
 };
 
-/// Kafka's bound on a topic's name, which becomes a folder's name with a partition number behind it.
-const LONGEST_NAME: usize = 249;
-
 /// How long a change may take to show in what brokers tell.
 const SETTLE: Duration = Duration::from_secs(30);
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
-
-/// Where the private part of a state keeps the replication factor that the cluster reports, when it differs from the one
-/// that was asked for: a cluster whose durability does not come from replicas takes any factor and shows one replica.
-const REPORTED_REPLICATION: &str = "reported_replication_factor";
 
 /// Topics.
 pub struct TopicResource {
@@ -298,125 +294,6 @@ impl Resource for TopicResource {
     }
 }
 
-/// What the schema alone cannot judge about an update.
-fn judge(planned: &Planned) -> Diagnostics {
-    if planned.creates() {
-        return Diagnostics::new();
-    }
-    let mut diagnostics = Diagnostics::new();
-    let (prior, state) = (&planned.prior, &planned.state);
-    let name = prior.attr("name").as_str().unwrap_or_default();
-    if !planned.requires_replace.is_empty() {
-        if let Some(refused) = protection(prior, "replace it, as another name would") {
-            diagnostics.push(refused.at(AttributePath::root("name")));
-        }
-        return diagnostics;
-    }
-    if let (Some(now), Some(wanted)) = (prior.attr("partitions").as_i64(), state.attr("partitions").as_i64())
-        && wanted < now
-    {
-        diagnostics.push(fewer_partitions(name, now, wanted));
-    }
-    let factor = |value: &Value| value.attr("replication_factor").as_i64();
-    if let (Some(now), Some(wanted)) = (factor(prior), factor(state))
-        && wanted != now
-    {
-        let detail = format!(
-            "Topic {name:?} has replication factor {now}, and a change to {wanted} would have to move its replicas, which \
-             the provider does not do. Keep {now}; or reassign the partitions with Kafka's tools first, and then set {wanted}."
-        );
-        let refused = Diagnostic::error("The replication factor cannot be changed in place", detail);
-        diagnostics.push(refused.at(AttributePath::root("replication_factor")));
-    }
-    diagnostics
-}
-
-fn fewer_partitions(name: &str, now: i64, wanted: i64) -> Diagnostic {
-    let detail = format!(
-        "Topic {name:?} has {now} partitions, and {wanted} are fewer. Kafka cannot take partitions away, because their records \
-         would be lost. Keep at least {now}, or make a new topic with {wanted} partitions and copy the records."
-    );
-    Diagnostic::error("A topic cannot have fewer partitions than before", detail).at(AttributePath::root("partitions"))
-}
-
-fn protection(prior: &Value, act: &str) -> Option<Diagnostic> {
-    if prior.attr("deletion_protection").as_bool() == Some(false) {
-        return None;
-    }
-    let name = prior.attr("name").as_str().unwrap_or_default();
-    let detail = format!(
-        "Topic {name:?} has deletion_protection on, so nothing may {act}: its records would be lost. If that is what you want, \
-         set deletion_protection = false, apply, and then remove it. To keep the topic and only stop managing it, use a \
-         removed block with lifecycle {{ destroy = false }}."
-    );
-    Some(Diagnostic::error("The topic is protected from deletion", detail))
-}
-
-fn exists_already(name: &str) -> Diagnostic {
-    let detail = format!(
-        "A topic {name:?} exists already. To manage it here, import it (terraform import ADDRESS {name}), or set \
-         adopt_existing = true. Otherwise choose another name."
-    );
-    Diagnostic::error("The topic exists already", detail).at(AttributePath::root("name"))
-}
-
-/// Why a text is no topic name. The rules are Kafka's.
-fn name_problem(name: &str) -> Option<String> {
-    let odd = name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
-    if name.is_empty() {
-        Some("A topic name must not be empty.".to_owned())
-    } else if name == "." || name == ".." {
-        Some(format!("A topic cannot be called {name:?}."))
-    } else if name.len() > LONGEST_NAME {
-        Some(format!("A topic name has at most {LONGEST_NAME} characters, and this one has {}.", name.len()))
-    } else {
-        odd.map(|c| format!("{name:?} contains {c:?}. A topic name has only letters, digits, '.', '_' and '-'."))
-    }
-}
-
-/// Errors that another apply would get as well: the configuration is what is wrong.
-fn is_about_the_configuration(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        Some(
-            ErrorCode::InvalidConfig
-                | ErrorCode::InvalidPartitions
-                | ErrorCode::InvalidReplicationFactor
-                | ErrorCode::InvalidTopic
-                | ErrorCode::PolicyViolation
-        )
-    )
-}
-
-fn clamp(count: i64) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-fn new_topic(name: &str, planned: &Value) -> NewTopic {
-    NewTopic {
-        name: name.to_owned(),
-        partitions: planned.attr("partitions").as_i64().map(clamp),
-        replication_factor: planned.attr("replication_factor").as_i64().map(|n| i16::try_from(n).unwrap_or(i16::MAX)),
-        configs: settings(planned.attr("config")),
-    }
-}
-
-/// The keys that a `config` sets. A key that is null is one that is left out.
-fn settings(config: &Value) -> BTreeMap<String, String> {
-    let entries = config.as_map().into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
-}
-
-/// What takes a topic from one `config` to another. Keys in neither stay as they are.
-fn config_changes(prior: &Value, planned: &Value) -> Vec<(String, ConfigChange)> {
-    let (prior, planned) = (settings(prior), settings(planned));
-    let set = planned.iter().filter(|(key, value)| prior.get(*key) != Some(value));
-    let set = set.map(|(key, value)| (key.clone(), ConfigChange::Set(value.clone())));
-    let reset = prior.keys().filter(|key| !planned.contains_key(*key));
-    let reset = reset.map(|key| (key.clone(), ConfigChange::Delete));
-    set.chain(reset).collect()
-}
-
 /// A topic with its configs, or `None` when it is proven gone.
 async fn observe(admin: &dyn Admin, name: &str) -> Result<Option<(TopicInfo, Vec<ConfigEntry>)>, Error> {
     let Some(info) = admin.topic(name).await? else { return Ok(None) };
@@ -445,71 +322,245 @@ async fn settle(
     }
 }
 
-/// The state of a topic that was just made.
-fn complete(mut state: Value, info: &TopicInfo, mut private: Private) -> Applied {
-    state.set_attr("topic_id", Value::from(info.id.clone()));
-    if state.attr("partitions").is_unknown() {
-        state.set_attr("partitions", Value::from(info.partitions));
-    }
-    match state.attr("replication_factor").as_i64() {
-        None => state.set_attr("replication_factor", Value::from(info.replication_factor)),
-        Some(wanted) if wanted != info.replication_factor => {
-            private.set(REPORTED_REPLICATION, info.replication_factor.to_string());
-        }
-        Some(_) => {}
-    }
-    Applied { state: Some(state), private, diagnostics: Diagnostics::new() }
+fn clamp(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-fn recreated(name: &str, state: &Value, info: &TopicInfo) -> Diagnostics {
-    match (state.attr("topic_id").as_str(), &info.id) {
-        (Some(known), Some(now)) if known != now => {
-            let detail = format!(
-                "Its id was {known} and is {now}: somebody deleted it and made it again, so its earlier records are gone. The \
-                 state follows the new topic."
-            );
-            Diagnostic::warning(format!("Topic {name:?} was made anew outside of Terraform"), detail).into()
-        }
-        _ => Diagnostics::new(),
+fn new_topic(name: &str, planned: &Value) -> NewTopic {
+    NewTopic {
+        name: name.to_owned(),
+        partitions: planned.attr("partitions").as_i64().map(clamp),
+        replication_factor: planned.attr("replication_factor").as_i64().map(|n| i16::try_from(n).unwrap_or(i16::MAX)),
+        configs: settings(planned.attr("config")),
     }
 }
 
-/// The state as the cluster shows it.
-fn observed(mut state: Value, info: &TopicInfo, entries: &[ConfigEntry], private: &mut Private) -> Value {
-    let imported = state.attr("partitions").is_null() && state.attr("topic_id").is_null();
-    let config = observed_config(state.attr("config"), entries, imported);
-    state.set_attr("config", config);
-    state.set_attr("topic_id", Value::from(info.id.clone()));
-    state.set_attr("partitions", Value::from(info.partitions));
-    let reported = info.replication_factor.to_string();
-    if private.get(REPORTED_REPLICATION) != Some(reported.as_str()) {
-        state.set_attr("replication_factor", Value::from(info.replication_factor));
-    }
-    state
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeCluster;
+    use crate::tfplugin::plan_by_schema;
 
-/// The keys that the state names, as they are now. What others set, and what the broker sets by default, is not ours to
-/// show; only an import takes everything that is set on the topic.
-fn observed_config(known: &Value, entries: &[ConfigEntry], imported: bool) -> Value {
-    if imported {
-        let own = entries.iter().filter(|e| e.source == ConfigSource::Topic && !e.read_only);
-        let own = own.filter_map(|e| Some((e.name.clone(), Value::from(e.value.clone()?))));
-        let own: BTreeMap<_, _> = own.collect();
-        return if own.is_empty() { Value::Null } else { Value::Map(own) };
-    }
-    let Some(known) = known.as_map() else { return known.clone() };
-    let entry = |key: &str| entries.iter().find(|e| e.name == key);
-    let now = known.iter().filter_map(|(key, value)| {
-        let Some(entry) = entry(key) else { return value.is_null().then(|| (key.clone(), Value::Null)) };
-        match &entry.value {
-            // The value holds, wherever it comes from.
-            Some(now) if value.as_str() == Some(now) => Some((key.clone(), value.clone())),
-            // A sensitive value is never told, so drift in it cannot be seen.
-            None if entry.sensitive => Some((key.clone(), value.clone())),
-            _ if value.is_null() => Some((key.clone(), Value::Null)),
-            Some(now) if entry.source == ConfigSource::Topic => Some((key.clone(), Value::from(now.as_str()))),
-            _ => None,
+    fn config(attributes: &[(&str, Value)]) -> Value {
+        let base = [("name", Value::from("orders"))].into_iter();
+        let mut config: Value = Value::object(base.chain(attributes.iter().cloned()));
+        for attribute in TopicResource::new(Session::default()).schema().attributes() {
+            if config.attr(attribute.name()).is_null() {
+                config.set_attr(attribute.name(), Value::Null);
+            }
         }
-    });
-    Value::Map(now.collect())
+        config
+    }
+
+    fn settings(entries: &[(&str, &str)]) -> (&'static str, Value) {
+        ("config", Value::object(entries.iter().map(|(key, value)| (*key, Value::from(*value)))))
+    }
+
+    async fn topics(cluster: &FakeCluster) -> TopicResource {
+        TopicResource::new(cluster.session().await)
+    }
+
+    /// What Terraform does between a configuration and an apply: keeps the prior's values of computed attributes.
+    async fn plan(topics: &TopicResource, prior: &Value, config: &Value) -> (Planned, Diagnostics) {
+        let mut planned = plan_by_schema(&topics.schema(), prior.clone(), config, config.clone());
+        let diagnostics = topics.plan(&mut planned, &Private::default()).await;
+        (planned, diagnostics)
+    }
+
+    async fn created(topics: &TopicResource, config: &Value) -> (Value, Private) {
+        let (planned, diagnostics) = plan(topics, &Value::Null, config).await;
+        assert!(!diagnostics.has_errors(), "{diagnostics:?}");
+        let applied = topics.create(planned.state, config.clone()).await;
+        assert!(applied.diagnostics.is_empty(), "{:?}", applied.diagnostics);
+        (applied.state.expect("it exists"), applied.private)
+    }
+
+    #[tokio::test]
+    async fn a_new_topic_reads_back_as_it_was_planned() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        // The cluster keeps one replica whatever is asked for, and that is no difference.
+        let config =
+            config(&[("partitions", 3.into()), ("replication_factor", 3.into()), settings(&[("retention.ms", "1")])]);
+        let (state, private) = created(&topics, &config).await;
+        assert!(state.is_wholly_known());
+        assert_eq!(state.attr("topic_id"), &Value::from("id-of-orders"));
+        let outcome = topics.read(state.clone(), private).await;
+        assert_eq!(outcome.state, Some(state.clone()));
+        let (planned, _) = plan(&topics, &state, &config).await;
+        assert!(!planned.changes(), "{:?}", planned.state);
+    }
+
+    #[tokio::test]
+    async fn an_update_touches_what_changed_and_nothing_else() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let first = config(&[("partitions", 1.into()), settings(&[("retention.ms", "1"), ("segment.ms", "5")])]);
+        let (state, private) = created(&topics, &first).await;
+        cluster.contents().topics.get_mut("orders").expect("made").config.insert("foreign".into(), "x".into());
+        let second = config(&[("partitions", 4.into()), settings(&[("retention.ms", "2")])]);
+        let (planned, diagnostics) = plan(&topics, &state, &second).await;
+        assert!(diagnostics.is_empty() && planned.requires_replace.is_empty());
+        let applied = topics.update(state, planned.state, second, private).await;
+        assert!(applied.diagnostics.is_empty());
+        let topic = cluster.topic_now("orders").expect("there");
+        let expected = [("foreign", "x"), ("retention.ms", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!((topic.partitions, topic.config), (4, expected.into()));
+    }
+
+    #[tokio::test]
+    async fn a_half_made_update_is_stored_as_far_as_it_went() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let (state, private) = created(&topics, &config(&[("partitions", 1.into())])).await;
+        cluster.contents().refusals.insert("alter_topic_configs", ErrorCode::TopicAuthorizationFailed);
+        let second = config(&[("partitions", 2.into()), settings(&[("retention.ms", "2")])]);
+        let (planned, _) = plan(&topics, &state, &second).await;
+        let applied = topics.update(state, planned.state, second, private).await;
+        assert!(applied.diagnostics.has_errors());
+        let state = applied.state.expect("still there");
+        assert_eq!((state.attr("partitions"), state.attr("config")), (&Value::from(2), &Value::Null));
+    }
+
+    #[tokio::test]
+    async fn protection_refuses_at_plan_and_at_apply_and_the_topic_stays() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let (state, private) = created(&topics, &config(&[])).await;
+        assert!(topics.plan_destroy(&state, &private).await.has_errors());
+        let applied = topics.delete(state.clone(), private.clone()).await;
+        assert!(applied.diagnostics.has_errors());
+        assert_eq!(applied.state, Some(state.clone()));
+        assert!(cluster.topic_now("orders").is_some());
+
+        let open = config(&[("deletion_protection", false.into())]);
+        let (planned, _) = plan(&topics, &state, &open).await;
+        let state = topics.update(state, planned.state, open, private.clone()).await.state.expect("there");
+        assert!(!topics.plan_destroy(&state, &private).await.has_errors());
+        let applied = topics.delete(state, private).await;
+        assert!(applied.state.is_none() && !applied.diagnostics.has_errors());
+        assert!(cluster.topic_now("orders").is_none());
+    }
+
+    #[tokio::test]
+    async fn only_proven_absence_takes_a_topic_out_of_the_state() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let (state, private) = created(&topics, &config(&[])).await;
+        for code in [ErrorCode::TopicAuthorizationFailed, ErrorCode::RequestTimedOut] {
+            cluster.contents().refusals.insert("topic", code);
+            let outcome = topics.read(state.clone(), private.clone()).await;
+            assert!(outcome.diagnostics.has_errors());
+            assert_eq!(outcome.state, Some(state.clone()));
+        }
+        cluster.contents().refusals.clear();
+        cluster.contents().topics.clear();
+        let outcome = topics.read(state, private).await;
+        assert!(outcome.state.is_none() && outcome.diagnostics.is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_cluster_stops_everything() {
+        let cluster = FakeCluster::default();
+        let (state, private) = created(&topics(&cluster).await, &config(&[])).await;
+        cluster.contents().id = "cluster-2".to_owned();
+        cluster.contents().topics.clear();
+        let topics = topics(&cluster).await;
+        let outcome = topics.read(state.clone(), private.clone()).await;
+        assert_eq!(outcome.state, Some(state.clone()), "a topic of another cluster is not gone");
+        let error = outcome.diagnostics.iter().next().expect("an error");
+        assert!(error.detail.contains("cluster-1") && error.detail.contains("cluster-2"), "{}", error.detail);
+        let mut open = state;
+        open.set_attr("deletion_protection", Value::from(false));
+        assert!(topics.delete(open, private).await.diagnostics.has_errors());
+        assert_eq!(cluster.contents().log, ["create topic orders"]);
+    }
+
+    #[tokio::test]
+    async fn a_topic_made_anew_is_a_warning() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let (state, private) = created(&topics, &config(&[])).await;
+        cluster.contents().topics.get_mut("orders").expect("made").id = "another".to_owned();
+        let outcome = topics.read(state, private).await;
+        assert!(!outcome.diagnostics.has_errors() && !outcome.diagnostics.is_empty());
+        assert_eq!(outcome.state.expect("there").attr("topic_id"), &Value::from("another"));
+    }
+
+    #[tokio::test]
+    async fn an_existing_topic_is_adopted_only_when_asked() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        created(&topics, &config(&[("partitions", 2.into()), settings(&[("foreign", "x")])])).await;
+        let again = config(&[("partitions", 3.into()), settings(&[("retention.ms", "1")])]);
+        let (planned, _) = plan(&topics, &Value::Null, &again).await;
+        let applied = topics.create(planned.state.clone(), again).await;
+        assert!(applied.state.is_none());
+        assert!(applied.diagnostics.iter().next().expect("an error").detail.contains("terraform import"));
+
+        let mut planned = planned.state;
+        planned.set_attr("adopt_existing", Value::from(true));
+        let applied = topics.create(planned.clone(), Value::Null).await;
+        assert!(applied.diagnostics.is_empty(), "{:?}", applied.diagnostics);
+        let topic = cluster.topic_now("orders").expect("there");
+        assert_eq!((topic.partitions, topic.config.len()), (3, 2));
+
+        planned.set_attr("partitions", Value::from(1));
+        let applied = topics.create(planned, Value::Null).await;
+        assert!(applied.diagnostics.has_errors() && applied.state.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_broker_judges_configs_at_plan() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let bad = config(&[settings(&[("no.such.key", "1")])]);
+        let (_, diagnostics) = plan(&topics, &Value::Null, &bad).await;
+        let error = diagnostics.iter().next().expect("an error");
+        assert_eq!(error.path, Some(AttributePath::root("config")));
+        let (state, _) = created(&topics, &config(&[])).await;
+        let (_, diagnostics) = plan(&topics, &state, &bad).await;
+        assert!(diagnostics.has_errors());
+        assert_eq!(cluster.contents().log, ["create topic orders"], "a plan changes nothing");
+    }
+
+    #[tokio::test]
+    async fn without_a_known_cluster_plans_are_made_and_reads_change_nothing() {
+        let session = Session::default();
+        session.configure_later().await;
+        let topics = TopicResource::new(session);
+        let (planned, diagnostics) = plan(&topics, &Value::Null, &config(&[])).await;
+        assert!(planned.changes() && diagnostics.is_empty());
+        let outcome = topics.read(config(&[]), Private::default()).await;
+        assert_eq!(outcome.state, Some(config(&[])));
+        assert!(!outcome.diagnostics.has_errors() && !outcome.diagnostics.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_import_is_complete_and_plans_clean() {
+        let cluster = FakeCluster::default();
+        let topics = topics(&cluster).await;
+        let config = config(&[("partitions", 2.into()), settings(&[("retention.ms", "1")])]);
+        created(&topics, &config).await;
+        let imported = topics.import("orders").await.expect("a good name");
+        let outcome = topics.read(imported, Private::default()).await;
+        let (planned, _) = plan(&topics, &outcome.state.expect("found"), &config).await;
+        assert!(!planned.changes(), "{:?}", planned);
+        assert!(topics.import("a b").await.is_err());
+    }
+
+    #[test]
+    fn validation_points_at_each_mistake() {
+        let topics = TopicResource::new(Session::default());
+        let bad = Value::object([
+            ("name", Value::from("a b")),
+            ("partitions", Value::from(0)),
+            ("replication_factor", Value::from(40_000)),
+        ]);
+        let diagnostics = topics.validate(&bad);
+        let paths: Vec<_> = diagnostics.iter().map(|d| d.path.clone().expect("a path").to_string()).collect();
+        assert_eq!(paths, ["name", "partitions", "replication_factor"]);
+        let unknown = Value::object([("name", Value::Unknown), ("partitions", Value::Unknown)]);
+        assert!(topics.validate(&unknown).is_empty());
+    }
 }

@@ -336,3 +336,189 @@ fn observed(mut state: Value, present: &[ScramCredential]) -> Option<Value> {
     }
     Some(state)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeCluster;
+    use crate::tfplugin::plan_by_schema;
+
+    fn config(attributes: &[(&str, Value)]) -> Value {
+        let mut config = Value::object([("username", Value::from("alice"))]);
+        for attribute in UserResource::new(Session::default()).schema().attributes().iter().skip(1) {
+            config.set_attr(attribute.name(), Value::Null);
+        }
+        for (name, value) in attributes {
+            config.set_attr(name, value.clone());
+        }
+        config
+    }
+
+    fn with_password(password: &str, version: i64) -> Value {
+        config(&[("password_wo", Value::from(password)), ("password_wo_version", Value::from(version))])
+    }
+
+    async fn users(cluster: &FakeCluster) -> UserResource {
+        UserResource::new(cluster.session().await)
+    }
+
+    async fn plan(users: &UserResource, prior: &Value, config: &Value) -> (Planned, Diagnostics) {
+        let mut planned = plan_by_schema(&users.schema(), prior.clone(), config, config.clone());
+        let diagnostics = users.plan(&mut planned, &Private::default()).await;
+        (planned, diagnostics)
+    }
+
+    async fn created(users: &UserResource, config: &Value) -> (Value, Private) {
+        let (planned, diagnostics) = plan(users, &Value::Null, config).await;
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let applied = users.create(planned.state, config.clone()).await;
+        assert!(applied.diagnostics.is_empty(), "{:?}", applied.diagnostics);
+        (applied.state.expect("it exists"), applied.private)
+    }
+
+    fn stored(cluster: &FakeCluster) -> Vec<(ScramMechanism, i32, String)> {
+        let contents = cluster.contents();
+        let alice = contents.users.get("alice").into_iter().flatten();
+        alice.map(|(mechanism, (iterations, password))| (*mechanism, *iterations, password.clone())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_new_user_gets_the_defaults_and_the_password_stays_out_of_the_state() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let (state, private) = created(&users, &with_password("one", 1)).await;
+        assert_eq!(stored(&cluster), [(ScramMechanism::Sha512, 8192, "one".to_owned())]);
+        assert!(!format!("{state:?}").contains("\"one\""));
+        let outcome = users.read(state.clone(), private).await;
+        assert_eq!(outcome.state, Some(state.clone()));
+        let (planned, _) = plan(&users, &state, &with_password("changed, but nobody said so", 1)).await;
+        assert!(!planned.changes());
+    }
+
+    #[tokio::test]
+    async fn a_new_version_sets_the_password() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let (state, private) = created(&users, &with_password("one", 1)).await;
+        let second = with_password("two", 2);
+        let (planned, diagnostics) = plan(&users, &state, &second).await;
+        assert!(planned.changes() && diagnostics.is_empty());
+        let applied = users.update(state, planned.state, second, private).await;
+        assert!(applied.diagnostics.is_empty());
+        assert_eq!(stored(&cluster), [(ScramMechanism::Sha512, 8192, "two".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_password_in_the_state_works_too() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let (state, private) = created(&users, &config(&[("password", Value::from("one"))])).await;
+        let second = config(&[("password", Value::from("two"))]);
+        let (planned, _) = plan(&users, &state, &second).await;
+        users.update(state, planned.state, second, private).await;
+        assert_eq!(stored(&cluster)[0].2, "two");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_asked_for_exactly_where_it_is_needed() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let (_, diagnostics) = plan(&users, &Value::Null, &config(&[])).await;
+        assert!(diagnostics.has_errors(), "create");
+        let (state, private) = created(&users, &with_password("one", 1)).await;
+        let both = ("mechanisms", Value::string_set(["SCRAM-SHA-256", "SCRAM-SHA-512"]));
+        for change in [both, ("iterations", Value::from(4096))] {
+            let (_, diagnostics) = plan(&users, &state, &config(std::slice::from_ref(&change))).await;
+            assert!(diagnostics.has_errors(), "{change:?}");
+        }
+        // The configuration forgets the password: the user keeps it.
+        let (planned, diagnostics) = plan(&users, &state, &config(&[])).await;
+        assert!(diagnostics.is_empty());
+        let applied = users.update(state, planned.state, config(&[]), private).await;
+        assert!(applied.diagnostics.is_empty());
+        assert_eq!(stored(&cluster)[0].2, "one");
+    }
+
+    #[tokio::test]
+    async fn mechanisms_are_added_and_removed_in_one_request() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let (state, private) = created(&users, &with_password("one", 1)).await;
+        let mut other = with_password("one", 1);
+        other.set_attr("mechanisms", Value::string_set(["SCRAM-SHA-256"]));
+        let (planned, _) = plan(&users, &state, &other).await;
+        users.update(state, planned.state, other, private).await;
+        assert_eq!(stored(&cluster), [(ScramMechanism::Sha256, 8192, "one".to_owned())]);
+        assert_eq!(cluster.contents().log.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_existing_user_keeps_the_password_it_has() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        created(&users, &with_password("one", 1)).await;
+        let again = with_password("two", 1);
+        let (planned, _) = plan(&users, &Value::Null, &again).await;
+        let applied = users.create(planned.state, again).await;
+        assert!(applied.state.is_none());
+        assert!(applied.diagnostics.iter().next().expect("an error").detail.contains("terraform import"));
+        assert_eq!(stored(&cluster)[0].2, "one");
+    }
+
+    #[tokio::test]
+    async fn an_import_plans_clean_without_a_password_and_one_update_with_a_version() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let mut both = with_password("one", 1);
+        both.set_attr("mechanisms", Value::string_set(["SCRAM-SHA-256", "SCRAM-SHA-512"]));
+        both.set_attr("iterations", Value::from(4096));
+        created(&users, &both).await;
+        let imported = users.import("alice").await.expect("a good id");
+        let mut state = users.read(imported, Private::default()).await.state.expect("found");
+        for absent in ["password", "password_wo", "password_wo_version"] {
+            state.set_attr(absent, Value::Null);
+        }
+        let (planned, _) = plan(&users, &state, &config(&[])).await;
+        assert!(!planned.changes(), "{planned:?}");
+        let (planned, diagnostics) = plan(&users, &state, &with_password("two", 1)).await;
+        assert!(planned.changes() && diagnostics.is_empty());
+
+        let one = users.import("alice|SCRAM-SHA-256").await.expect("a good id");
+        let state = users.read(one, Private::default()).await.state.expect("found");
+        assert_eq!(mechanisms(&state), BTreeSet::from([ScramMechanism::Sha256]));
+        let odd = users.import("DOMAIN|bob").await.expect("a user with a bar in its name");
+        assert_eq!(odd.attr("username"), &Value::from("DOMAIN|bob"));
+    }
+
+    #[tokio::test]
+    async fn a_delete_takes_what_is_ours_and_a_gone_user_is_gone() {
+        let cluster = FakeCluster::default();
+        let users = users(&cluster).await;
+        let (state, private) = created(&users, &with_password("one", 1)).await;
+        let foreign = (ScramMechanism::Sha256, (4096, "theirs".to_owned()));
+        cluster.contents().users.get_mut("alice").expect("made").insert(foreign.0, foreign.1);
+        let applied = users.delete(state.clone(), private.clone()).await;
+        assert!(applied.state.is_none() && applied.diagnostics.is_empty());
+        assert_eq!(stored(&cluster), [(ScramMechanism::Sha256, 4096, "theirs".to_owned())]);
+        assert!(users.delete(state.clone(), private.clone()).await.diagnostics.is_empty());
+        assert!(users.read(state, private).await.state.is_none());
+    }
+
+    #[test]
+    fn validation_points_at_each_mistake() {
+        let users = UserResource::new(Session::default());
+        let bad = config(&[
+            ("username", Value::from("")),
+            ("iterations", Value::from(100)),
+            ("password", Value::from("x")),
+            ("password_wo", Value::from("y")),
+            ("mechanisms", Value::string_set(["PLAIN"])),
+        ]);
+        let diagnostics = users.validate(&bad);
+        let paths: Vec<_> = diagnostics.iter().map(|d| d.path.clone().expect("a path").to_string()).collect();
+        assert_eq!(paths, ["username", "iterations", "password", "mechanisms"]);
+        assert!(users.validate(&with_password("x", 1)).is_empty());
+        let lonely = config(&[("password_wo_version", Value::from(1))]);
+        assert_eq!(users.validate(&lonely).iter().count(), 1);
+    }
+}

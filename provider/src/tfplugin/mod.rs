@@ -37,6 +37,8 @@ pub(crate) mod proto {
 
 pub use diagnostics::{AttributePath, Diagnostic, Diagnostics, Severity, Step};
 pub use plan::Planned;
+#[cfg(test)]
+pub(crate) use plan::plan as plan_by_schema;
 pub use provider::{Applied, DataSource, Private, Provider, ReadOutcome, Resource};
 pub use schema::{Attribute, Nesting, Schema, Shape};
 pub use serve::serve;

@@ -33,7 +33,7 @@ impl Planned {
 ///
 /// Only top-level attributes are looked at. Attributes that the provider computes are unknown when something changes, and
 /// keep their values when nothing does, so that a second plan is empty.
-pub(super) fn plan(schema: &Schema, prior: Value, proposed: &Value, config: Value) -> Planned {
+pub(crate) fn plan(schema: &Schema, prior: Value, proposed: &Value, config: Value) -> Planned {
     let mut state = Value::object::<String>([]);
     let mut undecided = Vec::new();
     for attribute in &schema.attributes {
