@@ -9,6 +9,7 @@ pub mod limits;
 pub mod group;
 pub mod log;
 pub mod protocol;
+pub mod server;
 pub mod service;
 pub mod store;
 pub mod tls;
