@@ -8,6 +8,7 @@ pub mod program;
 pub mod proxy;
 pub mod scram;
 pub mod segments;
+pub mod terraform;
 pub mod volume;
 pub mod wire;
 
