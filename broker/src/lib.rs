@@ -2,12 +2,16 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
-pub mod limits;
 pub mod group;
+pub mod http;
+pub mod limits;
 pub mod log;
+pub mod logging;
+pub mod metrics;
 pub mod protocol;
 pub mod server;
 pub mod service;

@@ -1,6 +1,8 @@
 //! Every bound that is not a setting, each with its reason. Those that an operator may move are in
 //! [`crate::config::Limits`].
 
+use std::time::Duration;
+
 /// Largest request before a connection is authenticated (bytes). ApiVersions and SASL exchanges are a few hundred
 /// bytes; anyone who reaches the port may make the broker hold this much.
 pub const FRAME_BEFORE_AUTHENTICATION: usize = 64 << 10;
@@ -54,3 +56,25 @@ pub const PARTITIONS_PER_TOPIC: i32 = 10_000;
 
 /// Longest host name in DNS (characters).
 pub const HOST_NAME: usize = 253;
+
+/// Longest config value (bytes). The catalog is held in memory; only lists of throttled replicas get long at all.
+pub const CONFIG_VALUE: usize = 32 << 10;
+
+/// Conversations on the operations listener at once. Monitoring needs a handful.
+pub const HTTP_CONNECTIONS: usize = 64;
+
+/// Time for a request's headers, or a TLS handshake, on the operations listener (seconds).
+pub const HTTP_HEADER_SECONDS: u64 = 10;
+
+/// Time for a whole conversation on the operations listener (seconds): longer than the usual scrape interval, so that
+/// a connection can be kept for the next one.
+pub const HTTP_CONNECTION_SECONDS: u64 = 120;
+
+/// Bytes of a request's head on the operations listener. A token and what proxies add fit; hyper wants 8 KiB at least.
+pub const HTTP_HEADER_BYTES: usize = 16 << 10;
+
+/// Headers of a request on the operations listener.
+pub const HTTP_HEADERS: usize = 64;
+
+/// Pause after accepting a connection failed, as it does when file descriptors run out.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -47,6 +47,9 @@ pub enum Error {
     /// The broker answered something that makes no sense.
     #[error("The answer of {server} to {what} cannot be understood: {reason}.")]
     Answer { what: String, server: String, reason: String },
+    /// Producing or consuming cannot go on.
+    #[error("Stopped while {what}: {reason}.")]
+    Failed { what: String, reason: String },
     /// The broker answered with an error.
     #[error("{0}")]
     Broker(#[from] BrokerError),
@@ -143,6 +146,7 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
             "The user is known but no ACL allows this; ask an admin for one (lockgate acl create)."
         }
         ErrorCode::SecurityDisabled => "The broker has no authorizer, so it keeps no ACLs.",
+        ErrorCode::GroupIdNotFound => "There is no such group.",
         ErrorCode::NonEmptyGroup => "The group still has members; stop its consumers first.",
         ErrorCode::UnknownTopicOrPartition => "There is no such topic or partition, or the user may not see it.",
         ErrorCode::NotController | ErrorCode::NotCoordinator | ErrorCode::NotLeaderForPartition => {
@@ -167,19 +171,30 @@ impl Place<'_> {
         match error {
             KrafkaError::Auth { message, source: None } if self.user.is_some() => {
                 let (user, mechanism) = self.user.unwrap_or(("", ""));
-                let reason =
-                    message.trim_start_matches("SASL authentication failed: ").trim_end_matches(['.', ' ', '-']);
+                let mut reason = message.trim_end_matches(['.', ' ', '-']);
+                for prefix in
+                    ["SASL authentication failed: ", "SASL authentication step failed: ", "SASL handshake failed: "]
+                {
+                    reason = reason.trim_start_matches(prefix);
+                }
+                let reason = reason.trim_start_matches("SaslAuthenticationFailed - ");
                 Error::Authentication { server, user: user.to_owned(), mechanism, reason: reason.to_owned() }
             }
             KrafkaError::Auth { message, .. } => tls_error(server, message),
             KrafkaError::Network(io) if io.to_string().contains("alert") => tls_error(server, &io.to_string()),
             KrafkaError::Network(io) => Error::Connection { what, server, reason: io.to_string() },
             KrafkaError::Timeout { .. } => Error::Timeout { what, server, after: self.timeout },
-            KrafkaError::Broker { code, message } => {
-                Error::Broker(BrokerError { code: *code, message: Some(message.clone()) })
+            // krafka's text here is its own advice to programmers; the broker's code says it better.
+            KrafkaError::Broker { code, .. } => {
+                Error::Broker(BrokerError { code: *code, message: Some(format!("refused while {what}")) })
             }
+            KrafkaError::UnknownTopic { topic } => Error::Broker(BrokerError {
+                code: ErrorCode::UnknownTopicOrPartition,
+                message: Some(format!("the topic {topic}")),
+            }),
             KrafkaError::Config { message } => Error::Settings(format!("{message}.")),
-            other => Error::Answer { what, server, reason: other.to_string() },
+            KrafkaError::Protocol { message, .. } => Error::Answer { what, server, reason: message.clone() },
+            other => Error::Failed { what, reason: other.to_string() },
         }
     }
 }

@@ -5,10 +5,11 @@
 //! the load balancer is reachable.
 
 pub mod admin;
+mod data;
 mod discovery;
 mod error;
 mod profile;
-
+pub mod properties;
 mod secret;
 mod settings;
 mod url;

@@ -208,3 +208,168 @@ impl AclIndex {
             || resources.prefixed.iter().any(|(name, pattern)| allows(pattern) && !covered(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    const PRINCIPALS: [&str; 4] = ["User:alice", "User:bob", "User:carol", EVERYONE];
+    const HOSTS: [&str; 3] = ["10.0.0.1", "10.0.0.2", WILDCARD];
+    const NAMES: [&str; 7] = ["a", "ab", "abc", "b", "é", "éa", WILDCARD];
+
+    fn binding(random: &mut StdRng) -> AclBinding {
+        let pattern_type = *PatternType::VARIANTS.choose(random).expect("not empty");
+        let names = if pattern_type == PatternType::Literal { &NAMES[..] } else { &NAMES[..6] };
+        AclBinding {
+            resource_type: [ResourceType::Topic, ResourceType::Group][random.random_range(0..2)],
+            pattern_type,
+            resource_name: (*names.choose(random).expect("not empty")).to_owned(),
+            principal: (*PRINCIPALS.choose(random).expect("not empty")).to_owned(),
+            host: (*HOSTS.choose(random).expect("not empty")).to_owned(),
+            operation: *Operation::VARIANTS.choose(random).expect("not empty"),
+            permission: if random.random_bool(0.3) { Permission::Deny } else { Permission::Allow },
+        }
+    }
+
+    /// The rules as Kafka documents them, said as slowly as possible.
+    struct Model<'a> {
+        acls: &'a [AclBinding],
+        principal: &'a str,
+        host: &'a str,
+    }
+
+    impl Model<'_> {
+        fn about(&self, resource: ResourceType) -> Vec<&AclBinding> {
+            let meant = |acl: &&AclBinding| {
+                acl.resource_type == resource
+                    && (acl.principal == self.principal || acl.principal == "User:*")
+                    && (acl.host == self.host || acl.host == "*")
+            };
+            self.acls.iter().filter(meant).collect()
+        }
+
+        fn covers(acl: &AclBinding, name: &str) -> bool {
+            match acl.pattern_type {
+                PatternType::Literal => acl.resource_name == name || acl.resource_name == "*",
+                PatternType::Prefixed => name.starts_with(&acl.resource_name),
+            }
+        }
+
+        fn allows(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+            use Operation::*;
+            let acls: Vec<_> = self.about(resource).into_iter().filter(|acl| Self::covers(acl, name)).collect();
+            let enough: &[Operation] = match operation {
+                Describe => &[Read, Write, Delete, Alter, Describe, All],
+                DescribeConfigs => &[AlterConfigs, DescribeConfigs, All],
+                operation => &[operation, All],
+            };
+            let denied =
+                acls.iter().any(|acl| acl.permission == Permission::Deny && [operation, All].contains(&acl.operation));
+            let allowed = acls.iter().any(|acl| acl.permission == Permission::Allow && enough.contains(&acl.operation));
+            allowed && !denied
+        }
+
+        fn allows_any(&self, operation: Operation, resource: ResourceType) -> bool {
+            let acls = self.about(resource);
+            let acls: Vec<_> =
+                acls.into_iter().filter(|acl| [operation, Operation::All].contains(&acl.operation)).collect();
+            let denied: Vec<_> = acls.iter().filter(|acl| acl.permission == Permission::Deny).collect();
+            let everything = |acl: &AclBinding| acl.pattern_type == PatternType::Literal && acl.resource_name == "*";
+            let dominated = |allow: &AclBinding| {
+                denied.iter().any(|deny| match (deny.pattern_type, allow.pattern_type) {
+                    _ if everything(deny) => true,
+                    (PatternType::Prefixed, _) if everything(allow) => false,
+                    (PatternType::Prefixed, _) => allow.resource_name.starts_with(&deny.resource_name),
+                    (PatternType::Literal, PatternType::Literal) => allow.resource_name == deny.resource_name,
+                    (PatternType::Literal, PatternType::Prefixed) => false,
+                })
+            };
+            acls.iter().any(|acl| acl.permission == Permission::Allow && !dominated(acl))
+        }
+    }
+
+    #[test]
+    fn decisions_agree_with_the_rules_spelled_out() {
+        let mut allowed = 0;
+        for seed in 0..200 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let count = random.random_range(0..25);
+            let acls: Vec<_> = (0..count).map(|_| binding(&mut random)).collect();
+            let index = AclIndex::new(&acls);
+            for principal in ["User:alice", "User:bob", "User:dave"] {
+                for host in ["10.0.0.1", "10.0.0.3"] {
+                    let model = Model { acls: &acls, principal, host };
+                    let address: IpAddr = host.parse().expect("an address");
+                    for operation in Operation::VARIANTS.iter().copied() {
+                        for resource in [ResourceType::Topic, ResourceType::Group] {
+                            let any = index.allows_any(principal, address, operation, resource);
+                            assert_eq!(any, model.allows_any(operation, resource), "seed {seed}: any {operation:?}");
+                            for name in ["a", "ab", "abcd", "b", "éab", "zz"] {
+                                let decided = index.allows(principal, address, operation, resource, name);
+                                let expected = model.allows(operation, resource, name);
+                                assert_eq!(
+                                    decided, expected,
+                                    "seed {seed}: {principal} {operation:?} {name}: {acls:#?}"
+                                );
+                                allowed += usize::from(decided);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert!(allowed > 3_000, "the comparison must see both answers, and allowed only {allowed} times");
+    }
+
+    fn acl(principal: &str, host: &str, operation: Operation, permission: Permission) -> AclBinding {
+        AclBinding {
+            resource_type: ResourceType::Topic,
+            pattern_type: PatternType::Literal,
+            resource_name: "orders".to_owned(),
+            principal: principal.to_owned(),
+            host: host.to_owned(),
+            operation,
+            permission,
+        }
+    }
+
+    #[test]
+    fn without_an_acl_nothing_is_allowed() {
+        let index = AclIndex::default();
+        let host = IpAddr::from([10, 0, 0, 1]);
+        for operation in Operation::VARIANTS.iter().copied() {
+            assert!(!index.allows("User:alice", host, operation, ResourceType::Topic, "orders"));
+            assert!(!index.allows_any("User:alice", host, operation, ResourceType::Topic));
+        }
+    }
+
+    #[test]
+    fn a_client_on_a_mapped_ipv6_address_is_the_ipv4_host() {
+        let index = AclIndex::new(&[acl("User:alice", "10.0.0.1", Operation::Read, Permission::Allow)]);
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().expect("an address");
+        assert!(index.allows("User:alice", mapped, Operation::Read, ResourceType::Topic, "orders"));
+    }
+
+    #[test]
+    fn denying_describe_hides_what_reading_would_show() {
+        let acls = [
+            acl("User:alice", "*", Operation::Read, Permission::Allow),
+            acl("User:*", "*", Operation::Describe, Permission::Deny),
+        ];
+        let index = AclIndex::new(&acls);
+        let host = IpAddr::from([10, 0, 0, 1]);
+        assert!(index.allows("User:alice", host, Operation::Read, ResourceType::Topic, "orders"));
+        assert!(!index.allows("User:alice", host, Operation::Describe, ResourceType::Topic, "orders"));
+    }
+
+    #[test]
+    fn a_user_named_star_is_not_everyone() {
+        let index = AclIndex::new(&[acl("User:alice", "*", Operation::Read, Permission::Allow)]);
+        let host = IpAddr::from([10, 0, 0, 1]);
+        assert!(!index.allows("User:*", host, Operation::Read, ResourceType::Topic, "orders"));
+    }
+}

@@ -20,6 +20,8 @@ const BURST: Rate = Rate { burst: 20, per_second: 1 };
 const TOTAL: Rate = Rate { burst: 500, per_second: 50 };
 /// Principals and hosts remembered at once (24 bytes each).
 const SOURCES: usize = 10_000;
+/// Idle sources are looked for at most this often: the search takes as long as there are sources.
+const SWEEP_MS: i64 = 1000;
 /// Characters of a name in an entry; a client chooses its claimed user name.
 const NAME_CHARACTERS: usize = 256;
 
@@ -60,6 +62,7 @@ struct State {
     /// By a keyed hash of principal and host: a collision only shares an allowance.
     sources: HashMap<u64, Bucket>,
     suppressed: u64,
+    swept_ms: i64,
 }
 
 /// Writes audit entries. One per broker.
@@ -71,8 +74,9 @@ pub struct Audit {
 
 impl Audit {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let total = Bucket::full(TOTAL, clock.now_ms());
-        let state = State { total, sources: HashMap::new(), suppressed: 0 };
+        let now_ms = clock.now_ms();
+        let total = Bucket::full(TOTAL, now_ms);
+        let state = State { total, sources: HashMap::new(), suppressed: 0, swept_ms: now_ms };
         Self { clock, hasher: RandomState::new(), state: Mutex::new(state) }
     }
 
@@ -112,7 +116,7 @@ impl Audit {
         let source = self.hasher.hash_one((principal, host));
         let now_ms = self.clock.now_ms();
         let mut state = self.state.lock();
-        if state.sources.len() >= SOURCES && !state.sources.contains_key(&source) {
+        if state.sources.len() >= SOURCES && now_ms.abs_diff(state.swept_ms) >= SWEEP_MS as u64 {
             state.forget_idle(now_ms);
         }
         // With every place taken by a busy source, only the total limits the newcomers.
@@ -130,6 +134,7 @@ impl Audit {
 
 impl State {
     fn forget_idle(&mut self, now_ms: i64) {
+        self.swept_ms = now_ms;
         self.sources.retain(|_, bucket| {
             bucket.refill(BURST, now_ms);
             bucket.millitokens < BURST.burst * 1000
@@ -140,4 +145,47 @@ impl State {
 /// A name that cannot break a line of the log or fill it.
 fn printable(name: &str) -> String {
     name.chars().take(NAME_CHARACTERS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn audit() -> (Audit, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        (Audit::new(clock.clone()), clock)
+    }
+
+    #[test]
+    fn one_source_gets_its_burst_then_its_rate_and_hears_what_was_left_out() {
+        let (audit, clock) = audit();
+        let written = (0..100).filter(|_| audit.admit("User:mallory", HOST).is_some()).count();
+        assert_eq!(written as i64, BURST.burst);
+        assert_eq!(audit.admit("User:alice", HOST), Some(80), "another source has its own allowance");
+        clock.advance(1000);
+        assert_eq!(audit.admit("User:mallory", HOST), Some(0));
+        assert_eq!(audit.admit("User:mallory", HOST), None);
+    }
+
+    #[test]
+    fn made_up_names_share_the_total_and_bounded_memory() {
+        let (audit, clock) = audit();
+        let attempts = 3 * SOURCES;
+        let written = (0..attempts).filter(|at| audit.admit(&format!("User:{at}"), HOST).is_some()).count();
+        assert_eq!(written as i64, TOTAL.burst);
+        assert!(audit.state.lock().sources.len() <= SOURCES);
+        clock.advance(60_000);
+        assert!(audit.admit("User:new", HOST).is_some());
+        assert!(audit.state.lock().sources.len() < SOURCES, "idle sources are forgotten");
+    }
+
+    #[test]
+    fn a_name_cannot_break_or_fill_a_line() {
+        let name = printable(&format!("a\nb\u{1b}[2J{}", "x".repeat(10_000)));
+        assert!(name.starts_with("a\u{fffd}b\u{fffd}[2J"));
+        assert_eq!(name.chars().count(), NAME_CHARACTERS);
+    }
 }

@@ -54,3 +54,43 @@ impl Authorizer {
         index
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::CatalogRecord;
+    use crate::catalog::acl::{Operation, PatternType, Permission, ResourceType};
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn the_index_is_built_once_per_set_of_acls_and_follows_its_changes() {
+        let audit = Arc::new(Audit::new(Arc::new(ManualClock::at(0))));
+        let authorizer = Authorizer::new(&["User:admin".to_owned()], audit);
+        let session = |user: &str| {
+            Arc::new(Session { principal: Principal::user(user), host: [10, 0, 0, 1].into(), listener: "l".into() })
+        };
+        let may = |user: &str, image: &Image| {
+            let access = authorizer.access(session(user), Arc::new(image.clone()));
+            access.allows(Operation::Read, ResourceType::Topic, "orders")
+        };
+        let mut image = Image::default();
+        assert!(!may("alice", &image));
+        assert!(may("admin", &image), "a super user needs no ACL");
+        let binding = AclBinding {
+            resource_type: ResourceType::Topic,
+            pattern_type: PatternType::Literal,
+            resource_name: "orders".to_owned(),
+            principal: "User:alice".to_owned(),
+            host: "*".to_owned(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        };
+        image.apply(&CatalogRecord::Acl(binding.clone()));
+        assert!(may("alice", &image));
+        let built = authorizer.index(&image.acls);
+        image.apply(&CatalogRecord::ProducerIds { next: 1 });
+        assert!(Arc::ptr_eq(&built, &authorizer.index(&image.acls)), "other changes leave the index alone");
+        image.apply(&CatalogRecord::AclDeleted(binding));
+        assert!(!may("alice", &image));
+    }
+}

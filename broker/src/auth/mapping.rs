@@ -94,20 +94,25 @@ impl Rule {
     }
 }
 
-/// Splits at slashes; a backslash before a slash keeps it.
+/// Splits at slashes; a backslash before a slash keeps it, and other escapes stay as they are.
 fn split_unescaped(body: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = body.chars().peekable();
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut characters = body.chars();
     while let Some(character) = characters.next() {
-        match (character, characters.peek()) {
-            ('\\', Some('/')) => {
-                parts.last_mut().expect("there is always a last part").push('/');
-                characters.next();
-            }
-            ('/', _) => parts.push(String::new()),
-            _ => parts.last_mut().expect("there is always a last part").push(character),
+        match character {
+            '/' => parts.push(std::mem::take(&mut part)),
+            '\\' => match characters.next() {
+                Some('/') => part.push('/'),
+                escaped => {
+                    part.push('\\');
+                    part.extend(escaped);
+                }
+            },
+            _ => part.push(character),
         }
     }
+    parts.push(part);
     parts
 }
 
@@ -135,4 +140,67 @@ fn replacement_of(java: &str) -> String {
         }
     }
     replacement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(rules: &[&str], subject: &str) -> Option<String> {
+        MappingRules::parse(rules).expect("the rules are valid").apply(subject)
+    }
+
+    /// The examples of Kafka's documentation ("Customizing SSL User Name").
+    #[test]
+    fn kafkas_documented_rules() {
+        let rules = [
+            "RULE:^CN=(.*?),OU=ServiceUsers.*$/$1/",
+            "RULE:^CN=(.*?),OU=(.*?),O=(.*?),L=(.*?),ST=(.*?),C=(.*?)$/$1@$2/L",
+            "RULE:^.*[Cc][Nn]=([a-zA-Z0-9.]*).*$/$1/L",
+            "DEFAULT",
+        ];
+        let cases = [
+            ("CN=serviceuser,OU=ServiceUsers,O=Unknown,L=Unknown,ST=Unknown,C=Unknown", "serviceuser"),
+            ("CN=adminUser,OU=Admin,O=Unknown,L=Unknown,ST=Unknown,C=Unknown", "adminuser@admin"),
+            ("cn=TEST1,ou=SMEs,dc=mycp,dc=com", "test1"),
+            ("OU=JavaEngineers,O=Apache", "OU=JavaEngineers,O=Apache"),
+        ];
+        for (subject, name) in cases {
+            assert_eq!(apply(&rules, subject).as_deref(), Some(name));
+        }
+    }
+
+    /// From Kafka's SslPrincipalMapperTest.
+    #[test]
+    fn kafkas_tested_rules() {
+        let duke = "CN=Duke,OU=ServiceUsers,O=Org,C=US";
+        assert_eq!(apply(&["RULE:^CN=(.*?),OU=ServiceUsers.*$/$1/L"], duke).as_deref(), Some("duke"));
+        assert_eq!(apply(&["RULE:^CN=([^,ADEFLTU,]+)(.*$|,.*$)/$1/U"], "CN=duke,OU=x").as_deref(), Some("DUKE"));
+        assert_eq!(
+            apply(&["RULE:^CN=(.*?),OU=(.*?),O=(.*?),C=(.*?)$/$1\\/$2/"], duke).as_deref(),
+            Some("Duke/ServiceUsers")
+        );
+    }
+
+    #[test]
+    fn no_rules_are_the_default_and_no_fit_is_nobody() {
+        assert_eq!(apply(&[], "CN=app,OU=x").as_deref(), Some("CN=app,OU=x"));
+        assert_eq!(apply(&["RULE:^CN=(a.*)$/$1/"], "CN=b"), None);
+        assert_eq!(apply(&["RULE:CN=a/x/"], "CN=ab"), None, "a pattern has to fit the whole subject");
+        assert_eq!(apply(&["RULE:CN=(x?)/$1/"], "CN="), None, "an empty name is nobody");
+    }
+
+    #[test]
+    fn a_group_number_ends_with_its_digits() {
+        assert_eq!(apply(&["RULE:CN=(.*)/$1_prod/"], "CN=app").as_deref(), Some("app_prod"));
+        assert_eq!(apply(&["RULE:CN=(.*)/\\$$1/"], "CN=app").as_deref(), Some("$app"));
+    }
+
+    #[test]
+    fn broken_rules_are_refused() {
+        for rule in ["default", "RULE:", "RULE:a", "RULE:a/b", "RULE:a/b/X", "RULE:a/b/LU", "RULE://b/", "a/b/"] {
+            assert_eq!(MappingRules::parse(&[rule]).err(), Some(InvalidRule::Form(rule.to_owned())), "{rule}");
+        }
+        assert!(matches!(MappingRules::parse(&["RULE:(a/b/"]), Err(InvalidRule::Pattern { .. })));
+    }
 }

@@ -4,7 +4,10 @@
 //! catalog does not know where its log is kept: see [`CatalogLog`].
 
 pub mod acl;
+pub mod broker_config;
 mod image;
+#[cfg(test)]
+pub(crate) mod memory_log;
 mod name;
 mod partition_log;
 pub mod record;

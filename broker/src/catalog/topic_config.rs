@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits;
 use crate::log::{Cleanup, Compression, LogConfig, TimestampType};
 
 /// Kafka's types of a config value. The numbers are its wire codes.
@@ -14,6 +15,15 @@ pub enum ConfigType {
     Long = 5,
     Double = 6,
     List = 7,
+}
+
+/// Where a value comes from. The numbers are Kafka's wire codes; a smaller one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigSource {
+    Topic = 1,
+    DynamicDefaultBroker = 3,
+    StaticBroker = 4,
+    Default = 5,
 }
 
 /// Which values are valid.
@@ -29,8 +39,6 @@ pub enum Valid {
     ListOf(&'static [&'static str]),
     /// Empty, `*`, or a list of `partition:broker`.
     ThrottledReplicas,
-    /// Anything; for values that only the settings file can set.
-    Any,
 }
 
 /// One config of a topic.
@@ -273,9 +281,11 @@ pub fn validate_together(configs: &BTreeMap<String, String>, defaults: &TopicDef
 /// Checks a value of a topic or broker config.
 pub fn check_value(name: &str, kind: ConfigType, valid: Valid, value: &str) -> Result<(), String> {
     let text = value.trim();
+    if value.len() > limits::CONFIG_VALUE {
+        return Err(format!("Invalid value for configuration {name}: longer than {} bytes", limits::CONFIG_VALUE));
+    }
     let invalid = |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
     match valid {
-        Valid::Any => Ok(()),
         Valid::Boolean if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") => Ok(()),
         Valid::Boolean => invalid("Expected value to be either true or false"),
         Valid::Number(min, max) => match text.parse::<i64>() {
@@ -351,50 +361,62 @@ pub struct TopicDefaults<'a> {
     pub dynamic: &'a BTreeMap<String, String>,
 }
 
-/// Where a value comes from. The numbers are Kafka's wire codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfigSource {
-    TopicConfig = 1,
-    DynamicBroker = 2,
-    DynamicDefaultBroker = 3,
-    StaticBroker = 4,
-    Default = 5,
-}
-
 impl<'a> TopicDefaults<'a> {
-    /// Like [`Self::get`], and where the value comes from.
-    pub fn get_with_source(&self, config: &TopicConfig) -> (&'a str, ConfigSource) {
+    /// Every value that a topic without its own could have, the one that counts first.
+    pub fn all(&self, config: &TopicConfig) -> impl Iterator<Item = (ConfigSource, &'a str)> + use<'a> {
         let dynamic = self.dynamic.get(config.broker_name).filter(|_| !config.broker_name.is_empty());
-        match (dynamic, self.file.get(config.name)) {
-            (Some(value), _) => (value, ConfigSource::DynamicDefaultBroker),
-            (None, Some(value)) => (value, ConfigSource::StaticBroker),
-            (None, None) => (config.default, ConfigSource::Default),
-        }
+        let set = |source, value: Option<&'a String>| value.map(|value| (source, value.as_str()));
+        let dynamic = set(ConfigSource::DynamicDefaultBroker, dynamic);
+        let file = set(ConfigSource::StaticBroker, self.file.get(config.name));
+        [dynamic, file, Some((ConfigSource::Default, config.default))].into_iter().flatten()
     }
 
-    /// What a topic without its own value gets.
-    pub fn get(&self, config: &TopicConfig) -> &'a str {
-        let dynamic = self.dynamic.get(config.broker_name).filter(|_| !config.broker_name.is_empty());
-        dynamic.or_else(|| self.file.get(config.name)).map_or(config.default, String::as_str)
+    /// The value of a topic without its own.
+    pub fn first(&self, config: &TopicConfig) -> &'a str {
+        self.all(config).next().map_or(config.default, |(_, value)| value)
     }
 }
 
-/// The value of a config that a topic with these own configs has.
-fn effective<'a>(configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>, name: &str) -> &'a str {
+/// The value that a topic has for one config.
+#[derive(Clone, Copy, Debug)]
+pub struct Effective<'a> {
+    pub config: &'static TopicConfig,
+    pub value: &'a str,
+    pub source: ConfigSource,
+}
+
+impl<'a> Effective<'a> {
+    fn of(config: &'static TopicConfig, configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>) -> Self {
+        let own = configs.get(config.name).map(|value| (ConfigSource::Topic, value.as_str()));
+        let default = (ConfigSource::Default, config.default);
+        let (source, value) = own.or_else(|| defaults.all(config).next()).unwrap_or(default);
+        Self { config, value, source }
+    }
+}
+
+/// The values that a topic with these own configs has.
+pub fn effective<'a>(
+    configs: &'a BTreeMap<String, String>,
+    defaults: &TopicDefaults<'a>,
+) -> impl Iterator<Item = Effective<'a>> {
+    TOPIC_CONFIGS.iter().map(move |config| Effective::of(config, configs, defaults))
+}
+
+fn value_of<'a>(configs: &'a BTreeMap<String, String>, defaults: &TopicDefaults<'a>, name: &str) -> &'a str {
     let config = find(name).expect("the names asked for here are in the table");
-    configs.get(name).map_or_else(|| defaults.get(config), String::as_str).trim()
+    Effective::of(config, configs, defaults).value.trim()
 }
 
 /// Falls back to the table's default when a value that is stored was valid once and is not any more.
 fn number<T: std::str::FromStr>(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, name: &str) -> T {
-    let value = effective(configs, defaults, name).parse().ok();
+    let value = value_of(configs, defaults, name).parse().ok();
     let default = || find(name).and_then(|config| config.default.parse().ok());
     value.or_else(default).expect("defaults of the table are valid")
 }
 
 /// The typed settings of a topic's partitions: its own configs, then the broker's defaults, then Kafka's.
 pub fn log_config(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, internal: bool) -> LogConfig {
-    let text = |name| effective(configs, defaults, name);
+    let text = |name| value_of(configs, defaults, name);
     let long = |name| number::<i64>(configs, defaults, name);
     let size = |name| number::<i64>(configs, defaults, name).max(0) as u64;
     let policies: Vec<_> = items(text("cleanup.policy")).collect();

@@ -34,6 +34,7 @@ pub struct Config {
     pub http: Http,
     pub log: LogOutput,
     pub limits: Limits,
+    pub groups: Groups,
     /// Defaults of topic configs, under Kafka's names (`retention.ms`).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
 }
@@ -151,6 +152,34 @@ pub struct Limits {
     pub stop_seconds: u64,
 }
 
+/// Consumer groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Groups {
+    /// The first members of an empty group wait this long for others (milliseconds).
+    pub initial_rebalance_delay_ms: u64,
+    /// Members of one group.
+    pub max_size: usize,
+    /// Session timeouts that members may ask for (milliseconds).
+    pub min_session_timeout_ms: u64,
+    pub max_session_timeout_ms: u64,
+    /// Offsets of a group without members are forgotten after this long (minutes).
+    pub offsets_retention_minutes: u64,
+}
+
+impl Default for Groups {
+    /// Apache Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            initial_rebalance_delay_ms: 3_000,
+            max_size: 10_000,
+            min_session_timeout_ms: 6_000,
+            max_session_timeout_ms: 1_800_000,
+            offsets_retention_minutes: 10_080,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -165,6 +194,7 @@ impl Default for Config {
             http: Http::default(),
             log: LogOutput::default(),
             limits: Limits::default(),
+            groups: Groups::default(),
             topic_defaults: Default::default(),
         }
     }

@@ -74,6 +74,17 @@ const LOG: &[Setting] = &[
     setting("level", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,lockgate::group=debug`."),
 ];
 
+const GROUPS: &[Setting] = &[
+    setting(
+        "initial_rebalance_delay_ms",
+        "The first members of an empty consumer group wait this long for others (milliseconds).",
+    ),
+    setting("max_size", "Members of one group."),
+    setting("min_session_timeout_ms", "Shortest session timeout that a member may ask for (milliseconds)."),
+    setting("max_session_timeout_ms", "Longest session timeout that a member may ask for (milliseconds)."),
+    setting("offsets_retention_minutes", "Offsets of a group without members are forgotten after this long (minutes)."),
+];
+
 const LIMITS: &[Setting] = &[
     setting("connections", "Connections in total."),
     setting("connections_per_address", "Connections from one IP address."),
@@ -90,6 +101,7 @@ const SECTIONS: &[(&str, &str, &[Setting])] = &[
     ("http", "Operations over HTTP: `[http]`", HTTP),
     ("log", "The broker's own log: `[log]`", LOG),
     ("limits", "Limits: `[limits]`", LIMITS),
+    ("groups", "Consumer groups: `[groups]`", GROUPS),
 ];
 
 const INTRODUCTION: &str = "# Configuration

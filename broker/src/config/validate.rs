@@ -167,6 +167,13 @@ fn bounds(config: &Config, found: &mut Problems) {
     );
     found.unless(limits.idle_seconds > 0, "limits.idle_seconds", "must be at least 1");
     found.unless(limits.stop_seconds > 0, "limits.stop_seconds", "must be at least 1");
+    let groups = &config.groups;
+    found.unless(groups.max_size > 0, "groups.max_size", "must be at least 1");
+    found.unless(
+        groups.min_session_timeout_ms <= groups.max_session_timeout_ms,
+        "groups.min_session_timeout_ms",
+        "must not be above groups.max_session_timeout_ms",
+    );
 }
 
 fn topic_defaults(config: &Config, found: &mut Problems) {

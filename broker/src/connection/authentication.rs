@@ -24,7 +24,10 @@ const FAILURE_DELAY: Duration = Duration::from_millis(100);
 /// Where a connection stands.
 pub(super) enum Authentication {
     /// `raw`: after SaslHandshake version 0 the tokens come as bare frames.
-    Sasl { exchange: SaslSession, raw: bool },
+    Sasl {
+        exchange: SaslSession,
+        raw: bool,
+    },
     Done(Arc<Session>),
 }
 
@@ -99,12 +102,7 @@ impl Authentication {
         Ok(Progress { response, failed })
     }
 
-    async fn token(
-        &mut self,
-        request: &Request,
-        peer: &Peer,
-        services: &Services,
-    ) -> Result<Progress, ProtocolError> {
+    async fn token(&mut self, request: &Request, peer: &Peer, services: &Services) -> Result<Progress, ProtocolError> {
         let Self::Sasl { exchange, .. } = self else { return Ok(already_done(request)?.into()) };
         let message: SaslAuthenticateRequest = request.decode()?;
         let (response, failed) = match exchange.authenticate(&message.auth_bytes).await {

@@ -205,7 +205,8 @@ impl<T: Transport> Connection<T> {
 
     /// A frame before authentication: answered at once.
     async fn authenticate(&mut self, frame: Frame) -> Result<(), Closed> {
-        let Progress { response, failed } = self.authentication.advance(frame.bytes, &self.peer, &self.services).await?;
+        let Progress { response, failed } =
+            self.authentication.advance(frame.bytes, &self.peer, &self.services).await?;
         self.send(response).await?;
         if failed { Err(Closed::Authentication) } else { Ok(()) }
     }

@@ -17,5 +17,7 @@ pub const BATCH_BYTES: usize = 512 << 10;
 pub const MAX_OFFSETS_PER_GROUP: usize = 500_000;
 /// `offset.metadata.max.bytes`, Kafka's default.
 pub const MAX_OFFSET_METADATA_BYTES: usize = 4_096;
-/// Members of one group whose join waits, Kafka's `group.max.size`, which has no bound by default.
+/// Members of one group: Kafka's `group.max.size`, which has no bound by default.
 pub const DEFAULT_MAX_SIZE: usize = 10_000;
+/// Partitions of the offsets topic that are made at the same time.
+pub const PARTITIONS_OPENED_AT_ONCE: usize = 8;

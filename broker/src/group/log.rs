@@ -1,14 +1,15 @@
 //! Where the coordinator's records are kept: the internal topic `__consumer_offsets`.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{self, BoxFuture};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::limits::MAX_BATCH_BYTES;
-use crate::catalog::{Catalog, CatalogRecord, ChangeError, Topic, TopicName};
+use super::limits::{MAX_BATCH_BYTES, PARTITIONS_OPENED_AT_ONCE};
+use crate::catalog::{Catalog, CatalogRecord, Topic, TopicName};
 use crate::log::records::{NewRecord, Record, read_records};
 use crate::log::{Cleanup, LogConfig, LogError, Logs, Partition};
 use crate::store::{PartitionId, Piece, Slice, StoreError};
@@ -101,52 +102,38 @@ impl OffsetsLog for TopicLog {
     }
 }
 
-/// Makes the offsets topic unless the catalog has it, and returns it. The partitions come first, so that the catalog
-/// never names a topic whose partitions a crash kept from being made.
+/// Makes the offsets topic unless the catalog has it, and returns it. Like every topic it is first in the catalog;
+/// partitions that a crash kept from being made are made now.
 pub async fn ensure_offsets_topic(
     catalog: &Catalog,
     logs: &Logs,
     partitions: i32,
     replication_factor: i16,
 ) -> Result<Arc<Topic>, LogError> {
-    if let Some(topic) = catalog.image().topic(OFFSETS_TOPIC) {
-        return Ok(Arc::clone(topic));
-    }
-    let name = TopicName::parse(OFFSETS_TOPIC)
-        .map_err(|error| LogError::Store(StoreError::Rejected(error.to_string().into())))?;
+    let text = |error: &dyn std::fmt::Display| LogError::Store(StoreError::Rejected(error.to_string().into()));
+    let name = TopicName::parse(OFFSETS_TOPIC).map_err(|error| text(&error))?;
     let configs = [
         ("cleanup.policy", "compact".to_owned()),
         ("compression.type", "producer".to_owned()),
         ("max.message.bytes", MAX_BATCH_BYTES.to_string()),
         ("segment.bytes", SEGMENT_BYTES.to_string()),
     ];
-    let configs: BTreeMap<_, _> = configs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let topic = Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs };
+    let configs = configs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let wanted = Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs };
+    let topic = catalog.change(|image| match image.topic(OFFSETS_TOPIC) {
+        Some(existing) => Ok::<_, Infallible>((Vec::new(), Arc::clone(existing))),
+        None => Ok((vec![CatalogRecord::Topic(wanted.clone())], Arc::new(wanted))),
+    });
+    let topic = topic.await.map_err(|error| text(&error))?;
     let config = Arc::new(offsets_config());
-    let ids: Vec<_> = (0..partitions).map(|index| PartitionId { topic: topic.id, index }).collect();
-    let opened = try_join_all(ids.iter().map(|id| logs.open(*id, Arc::clone(&config), true))).await;
-    if let Err(error) = opened {
-        // What is left behind is unknown to the catalog, and set aside at the next start.
-        let _ = logs.delete(&ids).await;
-        return Err(error);
-    }
-    let created = catalog
-        .change(|image| match image.topic(OFFSETS_TOPIC) {
-            Some(existing) => Err(Arc::clone(existing)),
-            None => Ok((vec![CatalogRecord::Topic(topic.clone())], ())),
-        })
-        .await;
-    match created {
-        Ok(()) => {
-            tracing::info!(topic = OFFSETS_TOPIC, partitions, "created the topic for consumer offsets");
-            Ok(Arc::new(topic))
-        }
-        Err(ChangeError::Refused(existing)) => {
-            logs.delete(&ids).await?;
-            Ok(existing)
-        }
-        Err(ChangeError::Catalog(error)) => Err(LogError::Store(StoreError::Unknown(error.to_string().into()))),
-    }
+    let ids = (0..topic.partitions).map(|index| PartitionId { topic: topic.id, index });
+    let missing = ids.filter(|id| matches!(logs.get(*id), Err(LogError::UnknownPartition)));
+    stream::iter(missing)
+        .map(|id| logs.open(id, Arc::clone(&config), true))
+        .buffer_unordered(PARTITIONS_OPENED_AT_ONCE)
+        .try_for_each(|_| future::ready(Ok(())))
+        .await?;
+    Ok(topic)
 }
 
 /// What the configs above mean to the log.

@@ -43,7 +43,7 @@ impl Partition {
         self.read(&handle, Read { from, until: bounds.log_end, max_bytes, at_least_one: true }).await
     }
 
-    async fn read(&self, handle: &Arc<Handle>, read: Read) -> Result<Slice, LogError> {
+    pub(super) async fn read(&self, handle: &Arc<Handle>, read: Read) -> Result<Slice, LogError> {
         let found = handle.bytes.read(read).await;
         // What was read may have been deleted meanwhile.
         if read.from < handle.bounds().log_start {
@@ -184,6 +184,6 @@ fn each(
         return Ok(());
     }
     records::walk(codec, batch.get(HEADER_LEN..).unwrap_or_default(), header.count, |record| {
-        look(header.base_offset + i64::from(record.offset_delta), header.timestamp(record.timestamp_delta))
+        look(header.offset(record.offset_delta), header.timestamp(record.timestamp_delta))
     })
 }

@@ -164,9 +164,13 @@ impl BatchHeader {
         self.batch_length as usize + LENGTH_OVERHEAD
     }
 
-    /// Callers have checked that the sum does not overflow (offsets come from this broker's own log).
     pub fn last_offset(&self) -> i64 {
-        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
+        self.offset(self.last_offset_delta)
+    }
+
+    /// Offset of a record, from its delta.
+    pub fn offset(&self, delta: i32) -> i64 {
+        self.base_offset.saturating_add(i64::from(delta))
     }
 
     pub fn last_sequence(&self) -> i32 {

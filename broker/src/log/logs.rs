@@ -159,7 +159,7 @@ impl Logs {
 
     /// Flushes, checkpoints and closes everything; marks a clean shutdown.
     pub async fn close(&self) -> Result<(), LogError> {
-        let partitions: Vec<_> = self.partitions.write().drain().map(|(_, partition)| partition).collect();
+        let partitions = self.all();
         let mut closed = stream::iter(partitions.iter().map(|partition| close(partition))).buffer_unordered(AT_ONCE);
         while closed.next().await.is_some() {}
         Ok(self.store.close().await?)
@@ -174,7 +174,7 @@ async fn close(partition: &Partition) {
         let id = partition.id();
         tracing::warn!(topic = %id.topic, partition = id.index, %error, "no checkpoint at shutdown; the next start replays");
     }
-    if let Some(handle) = partition.remove()
+    if let Some(handle) = partition.shut()
         && let Err(error) = handle.bytes.close().await
     {
         let id = partition.id();

@@ -95,11 +95,12 @@ impl Partition {
     }
 
     /// One turn of everything that is due.
-    pub(super) async fn maintain(&self, _stop: &CancellationToken) {
+    pub(super) async fn maintain(&self, stop: &CancellationToken) {
         let mut upkeep = self.upkeep.lock().await;
         let Ok(handle) = self.handle() else { return };
         handle.tail.lock().producers.expire(self.clock.now_ms().saturating_sub(PRODUCER_EXPIRATION_MS));
         self.said(self.retain().await, "retention");
+        self.said(self.compact(&mut upkeep, stop).await, "compaction");
         let end = handle.bounds().log_end;
         let rolled = handle.bytes.chunks().last().is_some_and(|chunk| chunk.offsets.start > upkeep.chunk_start);
         let old = self.clock.now_ms().saturating_sub(upkeep.checkpointed_at) >= CHECKPOINT_MS;

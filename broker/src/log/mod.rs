@@ -1,18 +1,24 @@
 //! Partitions as Kafka means them: offsets, leader epochs, high watermark, producer state, retention, compaction.
 //! Exists once, above whichever [`crate::store`] holds the bytes.
 
+mod cleaner;
 pub mod codec;
+mod compact;
 mod config;
 mod epochs;
 mod fetch;
 pub mod header;
 mod logs;
 mod maintenance;
+#[cfg(test)]
+mod memory;
 mod partition;
 mod producers;
 pub mod records;
 mod retention;
 mod slices;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 
 use std::sync::Arc;

@@ -48,6 +48,8 @@ enum Phase {
     /// The last handle, whose bounds are still told to those who ask.
     Failed(Arc<Handle>),
     Offline(Arc<str>),
+    /// The broker stops; another one, or this one later, goes on.
+    Closed,
     Deleted,
 }
 
@@ -119,12 +121,12 @@ impl Tail {
 }
 
 impl Handle {
-    async fn open(store: &dyn Store, id: PartitionId, config: &LogConfig) -> Result<Self, StoreError> {
+    async fn open(store: &dyn Store, id: PartitionId, config: &LogConfig, now_ms: i64) -> Result<Self, StoreError> {
         let (bytes, loaded) = store.open(id, options(config)).await?;
         let mut tail = Tail::restore(&loaded.state, loaded.end).map_err(|reason| {
             StoreError::Corrupt(Arc::from(format!("{reason}; restore this partition from a copy")))
         })?;
-        replay(&*bytes, &loaded, &mut tail).await?;
+        replay(&*bytes, &loaded, &mut tail, now_ms).await?;
         tail.epochs.assign(loaded.leader_epoch, loaded.end);
         tail.epochs.trim(loaded.log_start);
         Ok(Self {
@@ -161,7 +163,7 @@ impl Handle {
 }
 
 /// Completes the state with the batches that were written after it was stored.
-async fn replay(bytes: &dyn PartitionStore, loaded: &Loaded, tail: &mut Tail) -> Result<(), StoreError> {
+async fn replay(bytes: &dyn PartitionStore, loaded: &Loaded, tail: &mut Tail, now_ms: i64) -> Result<(), StoreError> {
     let mut from = loaded.state_end.max(loaded.log_start);
     while from < loaded.end {
         let read = Read { from, until: loaded.end, max_bytes: REPLAY_BYTES, at_least_one: true };
@@ -173,7 +175,7 @@ async fn replay(bytes: &dyn PartitionStore, loaded: &Loaded, tail: &mut Tail) ->
                 StoreError::Corrupt(Arc::from(format!("no record batch after offset {from}: {error}")))
             })?;
             if header.base_offset >= loaded.state_end {
-                tail.producers.replay(&header);
+                tail.producers.replay(&header, now_ms);
                 tail.epochs.assign(header.leader_epoch, header.base_offset);
             }
         }
@@ -206,7 +208,7 @@ impl Partition {
         clock: Arc<dyn Clock>,
         alarm: Arc<Notify>,
     ) -> Self {
-        let opened = Handle::open(&*store, id, &config).await;
+        let opened = Handle::open(&*store, id, &config, clock.now_ms()).await;
         let upkeep = Upkeep { checkpointed_at: clock.now_ms(), ..Upkeep::default() };
         let phase = match opened {
             Ok(handle) => Phase::Open(Arc::new(handle)),
@@ -234,7 +236,7 @@ impl Partition {
     pub(super) fn handle(&self) -> Result<Arc<Handle>, LogError> {
         let handle = match &*self.phase.read() {
             Phase::Open(handle) => Arc::clone(handle),
-            Phase::Failed(_) => return Err(LogError::NotLeader),
+            Phase::Failed(_) | Phase::Closed => return Err(LogError::NotLeader),
             Phase::Offline(reason) => return Err(LogError::Offline(Arc::clone(reason))),
             Phase::Deleted => return Err(LogError::UnknownPartition),
         };
@@ -249,7 +251,7 @@ impl Partition {
         match &*self.phase.read() {
             Phase::Deleted => Err(LogError::UnknownPartition),
             Phase::Offline(reason) => Err(LogError::Offline(Arc::clone(reason))),
-            Phase::Open(_) | Phase::Failed(_) => Err(LogError::NotLeader),
+            Phase::Open(_) | Phase::Failed(_) | Phase::Closed => Err(LogError::NotLeader),
         }
     }
 
@@ -275,13 +277,14 @@ impl Partition {
     }
 
     pub(super) fn is_failed(&self) -> bool {
-        matches!(self.handle(), Err(LogError::NotLeader))
+        // Asking for the handle notices when it has failed.
+        self.handle().is_err() && matches!(&*self.phase.read(), Phase::Failed(_))
     }
 
     /// Opens a failed partition again: recovery, a new epoch, and state rebuilt from what is stored.
     pub(super) async fn reopen(&self) -> Result<(), LogError> {
         let config = self.config.load_full();
-        let opened = Handle::open(&*self.store, self.id, &config).await;
+        let opened = Handle::open(&*self.store, self.id, &config, self.clock.now_ms()).await;
         let mut phase = self.phase.write();
         if !matches!(&*phase, Phase::Failed(_)) {
             return Ok(());
@@ -298,11 +301,20 @@ impl Partition {
         Ok(())
     }
 
-    /// Ends the partition for its callers and hands back what is to be closed.
+    /// Ends the partition for its callers, who get UNKNOWN_TOPIC_OR_PARTITION, and hands back what is to be closed.
     pub(super) fn remove(&self) -> Option<Arc<Handle>> {
-        match std::mem::replace(&mut *self.phase.write(), Phase::Deleted) {
+        self.end(Phase::Deleted)
+    }
+
+    /// Ends the partition for its callers, who get NOT_LEADER_OR_FOLLOWER, and hands back what is to be closed.
+    pub(super) fn shut(&self) -> Option<Arc<Handle>> {
+        self.end(Phase::Closed)
+    }
+
+    fn end(&self, phase: Phase) -> Option<Arc<Handle>> {
+        match std::mem::replace(&mut *self.phase.write(), phase) {
             Phase::Open(handle) | Phase::Failed(handle) => Some(handle),
-            Phase::Offline(_) | Phase::Deleted => None,
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
         }
     }
 
@@ -429,7 +441,7 @@ impl Partition {
     pub fn bounds(&self) -> Bounds {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.bounds(),
-            Phase::Offline(_) | Phase::Deleted => {
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 Bounds { log_start: 0, last_stable: 0, high_watermark: 0, log_end: 0 }
             }
         }
@@ -439,7 +451,7 @@ impl Partition {
     pub fn leader_epoch(&self) -> i32 {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.leader_epoch,
-            Phase::Offline(_) | Phase::Deleted => -1,
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
         }
     }
 
@@ -448,7 +460,7 @@ impl Partition {
     pub fn watch(&self) -> watch::Receiver<Durable> {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.durable.clone(),
-            Phase::Offline(_) | Phase::Deleted => {
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 watch::channel(Durable { end: 0, failed: Some(Arc::from("the partition is not open")) }).1
             }
         }

@@ -36,7 +36,7 @@ impl Batch {
     }
 
     fn last_offset(&self) -> Offset {
-        self.base_offset + i64::from(self.delta)
+        self.base_offset.saturating_add(i64::from(self.delta))
     }
 }
 
@@ -116,13 +116,14 @@ impl Producers {
         self.by_id.insert(update.producer_id, update.producer);
     }
 
-    /// Takes a batch that is in the log as it is, checked before.
-    pub(super) fn replay(&mut self, header: &BatchHeader) {
+    /// Takes a batch that is in the log as it is, checked before. Its producer counts as seen now: timestamps of
+    /// records say nothing about when they came.
+    pub(super) fn replay(&mut self, header: &BatchHeader, now_ms: i64) {
         if header.producer_id <= NO_PRODUCER || header.attributes.control() || header.base_sequence < 0 {
             return;
         }
         let known = self.by_id.get(&header.producer_id).filter(|known| known.epoch <= header.producer_epoch);
-        let producer = Producer::after(known, header, header.base_offset, header.max_timestamp);
+        let producer = Producer::after(known, header, header.base_offset, now_ms);
         self.commit(Update { producer_id: header.producer_id, producer });
     }
 
@@ -267,6 +268,9 @@ impl Producer {
                 base_offset: value.try_get_i64().map_err(wrong)?,
                 timestamp: value.try_get_i64().map_err(wrong)?,
             };
+            if batch.first_sequence < 0 || batch.delta < 0 || batch.base_offset < 0 {
+                return Err("a producer's state has a negative sequence or offset".to_owned());
+            }
         }
         Ok(producer)
     }
@@ -296,4 +300,131 @@ fn out_of_order(header: &BatchHeader, expected: i32) -> LogError {
         ResponseError::OutOfOrderSequenceNumber,
         format!("producer {} sent sequence {}, expected was {expected}", header.producer_id, header.base_sequence),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::super::codec::Codec;
+    use super::super::header::Attributes;
+    use super::*;
+
+    fn header(producer_id: i64, producer_epoch: i16, base_sequence: i32, count: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset: 0,
+            batch_length: 49,
+            leader_epoch: 0,
+            crc: 0,
+            attributes: Attributes::new(Codec::None, false),
+            last_offset_delta: count - 1,
+            base_timestamp: 0,
+            max_timestamp: 0,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            count,
+        }
+    }
+
+    /// Appends when the verdict is to do so, and says what it was.
+    fn append(producers: &mut Producers, header: BatchHeader, offset: &mut Offset) -> Result<Verdict, ResponseError> {
+        let verdict = producers.check(&header, *offset, 0).map_err(|error| error.code())?;
+        if let Verdict::New(update) = verdict.clone() {
+            update.into_iter().for_each(|update| producers.commit(update));
+            *offset += i64::from(header.count);
+        }
+        Ok(verdict)
+    }
+
+    fn is_new(verdict: Result<Verdict, ResponseError>) -> bool {
+        matches!(verdict, Ok(Verdict::New(_)))
+    }
+
+    #[test]
+    fn epochs_fence_and_start_anew() {
+        let (mut producers, mut offset) = (Producers::default(), 0);
+        assert!(is_new(append(&mut producers, header(1, 3, 77, 2), &mut offset)), "without state any sequence goes");
+        assert_eq!(append(&mut producers, header(1, 2, 79, 1), &mut offset), Err(ResponseError::InvalidProducerEpoch));
+        assert_eq!(
+            append(&mut producers, header(1, 4, 79, 1), &mut offset),
+            Err(ResponseError::OutOfOrderSequenceNumber)
+        );
+        assert!(is_new(append(&mut producers, header(1, 4, 0, 1), &mut offset)));
+        assert_eq!(append(&mut producers, header(1, 3, 77, 2), &mut offset), Err(ResponseError::InvalidProducerEpoch));
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        let (mut producers, mut offset) = (Producers::default(), 0);
+        assert!(is_new(append(&mut producers, header(1, 0, i32::MAX - 1, 2), &mut offset)));
+        assert!(is_new(append(&mut producers, header(1, 0, 0, 3), &mut offset)));
+        let retry = append(&mut producers, header(1, 0, i32::MAX - 1, 2), &mut offset).unwrap();
+        assert_eq!(retry, Verdict::Duplicate { base_offset: 0, last_offset: 1, timestamp: 0 });
+        assert!(is_new(append(&mut producers, header(1, 0, 3, 1), &mut offset)));
+    }
+
+    #[test]
+    fn what_never_arrived_is_no_duplicate() {
+        let (mut producers, mut offset) = (Producers::default(), 0);
+        assert!(is_new(append(&mut producers, header(1, 0, 60, 10), &mut offset)));
+        for first in [50, 0, 65] {
+            assert_eq!(
+                append(&mut producers, header(1, 0, first, 10), &mut offset),
+                Err(ResponseError::OutOfOrderSequenceNumber)
+            );
+        }
+    }
+
+    #[test]
+    fn silent_producers_expire_and_their_number_is_bounded() {
+        let mut producers = Producers::default();
+        for id in 0..=MAX_PRODUCERS as i64 {
+            let Ok(Verdict::New(Some(update))) = producers.check(&header(id, 0, 0, 1), id, id) else { panic!("new") };
+            producers.commit(update);
+        }
+        assert!(producers.by_id.len() <= MAX_PRODUCERS);
+        assert!(!producers.by_id.contains_key(&0));
+        assert!(producers.by_id.contains_key(&(MAX_PRODUCERS as i64)));
+        producers.expire(MAX_PRODUCERS as i64);
+        assert_eq!(producers.by_id.len(), 1);
+    }
+
+    #[test]
+    fn random_histories_agree_with_a_model() {
+        for seed in 0..200 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (mut producers, mut offset) = (Producers::default(), 0);
+            // The model: every batch ever appended, as (sequence, count, offset).
+            let mut history: Vec<(i32, i32, Offset)> = Vec::new();
+            let mut next = rng.random_range(0..=i32::MAX);
+            for _ in 0..200 {
+                if history.is_empty() || rng.random_bool(0.5) {
+                    let count = rng.random_range(1..20);
+                    let base = offset;
+                    assert!(is_new(append(&mut producers, header(1, 0, next, count), &mut offset)));
+                    history.push((next, count, base));
+                    next = sequence_after(next, count);
+                } else if rng.random_bool(0.7) {
+                    let index = rng.random_range(0..history.len());
+                    let (sequence, count, base) = history[index];
+                    let verdict = append(&mut producers, header(1, 0, sequence, count), &mut offset);
+                    if history.len() - index <= REMEMBERED {
+                        let last_offset = base + i64::from(count) - 1;
+                        assert_eq!(verdict, Ok(Verdict::Duplicate { base_offset: base, last_offset, timestamp: 0 }));
+                    } else {
+                        let below = history[history.len() - REMEMBERED].2;
+                        assert_eq!(verdict, Ok(Verdict::Forgotten { below }));
+                    }
+                } else {
+                    let gap = sequence_after(next, rng.random_range(1..100));
+                    let verdict = append(&mut producers, header(1, 0, gap, 1), &mut offset);
+                    assert_eq!(verdict, Err(ResponseError::OutOfOrderSequenceNumber));
+                }
+                let mut restored = Producers::default();
+                assert!(producers.entries().all(|entry| restored.restore(&entry) == Ok(true)));
+                assert_eq!(restored, producers);
+            }
+        }
+    }
 }

@@ -394,7 +394,7 @@ pub fn read_records(batches: Bytes) -> Result<Vec<Record>, LogError> {
         for view in views(&owner, header.count) {
             let view = view?;
             records.push(Record {
-                offset: header.base_offset.saturating_add(i64::from(view.offset_delta)),
+                offset: header.offset(view.offset_delta),
                 timestamp: header.timestamp(view.timestamp_delta),
                 key: view.key.map(|key| owner.slice_ref(key)),
                 value: view.value.map(|value| owner.slice_ref(value)),

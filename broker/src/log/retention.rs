@@ -98,3 +98,76 @@ fn by_size(chunks: &[Chunk], retention_bytes: i64) -> usize {
         })
         .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::Codec;
+    use super::super::tests::{NOW, Rig, batch_of, plain_batch, record};
+    use super::super::{Acks, Cleanup};
+    use super::*;
+
+    fn chunk(offsets: std::ops::Range<Offset>, bytes: u64, max_timestamp: i64) -> Chunk {
+        Chunk { offsets, bytes, max_timestamp, closed: true }
+    }
+
+    #[test]
+    fn old_chunks_go_until_the_first_young_one() {
+        let chunks = [chunk(0..5, 1, 10), chunk(5..9, 1, -1), chunk(9..12, 1, 20), chunk(12..20, 1, -1)];
+        assert_eq!(by_time(&chunks, -1, 100), 0);
+        assert_eq!(by_time(&chunks, 95, 100), 0);
+        assert_eq!(by_time(&chunks, 85, 100), 1);
+        assert_eq!(by_time(&chunks, 70, 100), 3);
+    }
+
+    #[test]
+    fn size_never_falls_below_what_is_kept() {
+        let chunks = [chunk(0..5, 10, 1), chunk(5..9, 10, 1), chunk(9..12, 10, 1)];
+        assert_eq!(by_size(&chunks, -1), 0);
+        assert_eq!(by_size(&chunks, 21), 0);
+        assert_eq!(by_size(&chunks, 20), 1);
+        assert_eq!(by_size(&chunks, 0), 3);
+    }
+
+    #[tokio::test]
+    async fn the_open_chunk_goes_too_once_all_of_it_is_old() {
+        let len = plain_batch(1).len() as u64;
+        let config = LogConfig { retention_ms: 1_000, segment_bytes: 2 * len, ..LogConfig::default() };
+        let (mut rig, partition) = Rig::new(config).await;
+        for _ in 0..3 {
+            partition.append(plain_batch(1), Acks::All).unwrap();
+        }
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0);
+        rig.clock.advance(1_001);
+        partition.append(batch_of(&[record("k", "young", NOW + 1_001)], Codec::None, |_| {}), Acks::All).unwrap();
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 2, "a young record keeps its chunk");
+        rig.clock.advance(1_001);
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 4);
+        let partition = rig.restart().await;
+        assert_eq!(partition.append(plain_batch(1), Acks::All).unwrap().base_offset, 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_durable_stays() {
+        let (rig, partition) = Rig::new(LogConfig { retention_ms: 1_000, ..LogConfig::default() }).await;
+        rig.store.hold();
+        partition.append(plain_batch(1), Acks::Leader).unwrap();
+        rig.clock.advance(2_000);
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0);
+    }
+
+    #[tokio::test]
+    async fn compacted_topics_keep_their_records() {
+        let cleanup = Cleanup { delete: false, compact: true };
+        let (rig, partition) = Rig::new(LogConfig { cleanup, retention_ms: 1, ..LogConfig::default() }).await;
+        partition.append(plain_batch(1), Acks::All).unwrap();
+        rig.clock.advance(2_000);
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0);
+        let refused = partition.delete_records(1).await.unwrap_err();
+        assert_eq!(refused.code(), ResponseError::PolicyViolation);
+    }
+}

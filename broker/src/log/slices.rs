@@ -26,7 +26,7 @@ pub fn read_slice_blocking(slice: &Slice) -> Result<Bytes, StoreError> {
         match piece {
             Piece::Memory(memory) => into.copy_from_slice(memory),
             Piece::File(range) => range.file.read_exact_at(into, range.position).map_err(|error| {
-                StoreError::Unknown(format!("cannot read {} bytes of a segment: {error}", range.len).into())
+                StoreError::Rejected(format!("cannot read {} bytes of a segment: {error}", range.len).into())
             })?,
         }
         at += piece.len();

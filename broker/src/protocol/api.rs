@@ -105,9 +105,7 @@ impl Request {
         let served = (api.min..=api.max).contains(&version);
         if !served {
             return match api.key {
-                ApiKey::ApiVersions => {
-                    Ok(Self { api, version, correlation_id, client_id: None, body: Bytes::new() })
-                }
+                ApiKey::ApiVersions => Ok(Self { api, version, correlation_id, client_id: None, body: Bytes::new() }),
                 key => Err(ProtocolError::UnsupportedVersion { key, version }),
             };
         }

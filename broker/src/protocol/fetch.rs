@@ -207,13 +207,8 @@ impl Encoder {
         if self.version < NODE_ENDPOINTS || leaders.is_empty() {
             return self.varint(0);
         }
-        let mut field = Encoder {
-            version: self.version,
-            flexible: true,
-            frame: BytesMut::new(),
-            parts: Vec::new(),
-            head_len: 0,
-        };
+        let mut field =
+            Encoder { version: self.version, flexible: true, frame: BytesMut::new(), parts: Vec::new(), head_len: 0 };
         field.array_len(leaders.len());
         for leader in leaders {
             field.frame.put_i32(leader.node_id);

@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Authorizer;
 use crate::auth::audit::Audit;
 use crate::auth::sasl::Authenticator;
-use crate::auth::Authorizer;
 use crate::catalog::topic_config::{TopicDefaults, log_config};
 use crate::catalog::{CATALOG_PARTITION, Catalog, Image, PartitionLog};
 use crate::clock::Clock;
@@ -64,7 +64,7 @@ impl Server {
         trust.install_users(&catalog).await?;
 
         let offsets = group::TopicLog::new(catalog.clone(), logs.clone(), group::DEFAULT_PARTITIONS);
-        let groups = group::Coordinator::new(config.groups.settings(), clock.clone(), Arc::new(offsets));
+        let groups = group::Coordinator::new(group_settings(&config), clock.clone(), Arc::new(offsets));
         let accepting = CancellationToken::new();
         let audit = Arc::new(Audit::new(clock.clone()));
         let services = Arc::new(Services {
@@ -167,6 +167,18 @@ impl Server {
         }
         self.logs.close().await.context("closing the store")?;
         Ok(())
+    }
+}
+
+fn group_settings(config: &Config) -> group::Settings {
+    let groups = &config.groups;
+    group::Settings {
+        initial_rebalance_delay: Duration::from_millis(groups.initial_rebalance_delay_ms),
+        min_session_timeout: Duration::from_millis(groups.min_session_timeout_ms),
+        max_session_timeout: Duration::from_millis(groups.max_session_timeout_ms),
+        max_size: groups.max_size,
+        offsets_retention_ms: groups.offsets_retention_minutes.saturating_mul(60_000).min(i64::MAX as u64) as i64,
+        ..group::Settings::default()
     }
 }
 

@@ -87,3 +87,86 @@ impl AclFilter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(pattern_type: PatternType, name: &str) -> AclBinding {
+        AclBinding {
+            resource_type: ResourceType::Topic,
+            pattern_type,
+            resource_name: name.to_owned(),
+            principal: "User:alice".to_owned(),
+            host: "*".to_owned(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        }
+    }
+
+    const ANYTHING: WireFilter<'_> = WireFilter {
+        resource_type: ANY,
+        pattern_type: ANY,
+        name: &None,
+        principal: &None,
+        host: &None,
+        operation: ANY,
+        permission: ANY,
+    };
+
+    fn fits(wire: WireFilter<'_>, binding: &AclBinding) -> bool {
+        AclFilter::parse(wire).expect("a valid filter").fits(binding)
+    }
+
+    /// The table of Kafka's ResourcePatternFilter.
+    #[test]
+    fn patterns() {
+        let cases = [
+            // filter, name, binding's pattern, its name, fits
+            (ANY, None, PatternType::Literal, "orders", true),
+            (ANY, Some("orders"), PatternType::Literal, "orders", true),
+            (ANY, Some("orders"), PatternType::Prefixed, "orders", true),
+            (ANY, Some("orders"), PatternType::Literal, "*", false),
+            (ANY, Some("orders-eu"), PatternType::Prefixed, "orders", false),
+            (MATCH, Some("orders"), PatternType::Literal, "orders", true),
+            (MATCH, Some("orders"), PatternType::Literal, "*", true),
+            (MATCH, Some("orders-eu"), PatternType::Prefixed, "orders", true),
+            (MATCH, Some("order"), PatternType::Prefixed, "orders", false),
+            (MATCH, Some("orders-eu"), PatternType::Literal, "orders", false),
+            (MATCH, None, PatternType::Prefixed, "x", true),
+            (3, Some("orders"), PatternType::Literal, "orders", true),
+            (3, Some("orders"), PatternType::Prefixed, "orders", false),
+            (3, Some("orders"), PatternType::Literal, "*", false),
+            (3, None, PatternType::Prefixed, "orders", false),
+            (4, Some("orders"), PatternType::Prefixed, "orders", true),
+            (4, Some("orders-eu"), PatternType::Prefixed, "orders", false),
+        ];
+        for (pattern_type, name, pattern, found, expected) in cases {
+            let wanted = name.map(StrBytes::from_static_str);
+            let wire = WireFilter { pattern_type, name: &wanted, ..ANYTHING };
+            assert_eq!(fits(wire, &binding(pattern, found)), expected, "{pattern_type} {name:?} {pattern:?} {found}");
+        }
+    }
+
+    #[test]
+    fn every_other_part_narrows() {
+        let orders = binding(PatternType::Literal, "orders");
+        let text = |value: &'static str| Some(StrBytes::from_static_str(value));
+        assert!(fits(ANYTHING, &orders));
+        assert!(fits(WireFilter { principal: &text("User:alice"), ..ANYTHING }, &orders));
+        assert!(!fits(WireFilter { principal: &text("User:*"), ..ANYTHING }, &orders));
+        assert!(fits(WireFilter { host: &text("*"), ..ANYTHING }, &orders));
+        assert!(!fits(WireFilter { host: &text("10.0.0.1"), ..ANYTHING }, &orders));
+        assert!(!fits(WireFilter { resource_type: ResourceType::Group.code(), ..ANYTHING }, &orders));
+        assert!(!fits(WireFilter { operation: Operation::All.code(), ..ANYTHING }, &orders));
+        assert!(!fits(WireFilter { permission: Permission::Deny.code(), ..ANYTHING }, &orders));
+    }
+
+    #[test]
+    fn unknown_codes_are_refused() {
+        assert!(AclFilter::parse(WireFilter { resource_type: 0, ..ANYTHING }).is_err());
+        assert!(AclFilter::parse(WireFilter { pattern_type: 5, ..ANYTHING }).is_err());
+        assert!(AclFilter::parse(WireFilter { operation: -1, ..ANYTHING }).is_err());
+        assert!(AclFilter::parse(WireFilter { permission: 2 + 9, ..ANYTHING }).is_err());
+    }
+}

@@ -52,8 +52,7 @@ impl Service for AlterUserScramCredentialsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> AlterUserScramCredentialsResponse {
-        let refused =
-            |user| AlterUserScramCredentialsResult::default().with_user(user).with_error_code(refusal.0.code());
+        let refused = |user| result(user, None).with_error_code(refusal.0.code());
         AlterUserScramCredentialsResponse::default().with_results(users(request).into_iter().map(refused).collect())
     }
 }
@@ -64,7 +63,7 @@ fn users(request: &AlterUserScramCredentialsRequest) -> BTreeSet<StrBytes> {
 }
 
 fn result(user: StrBytes, invalid: Option<Invalid>) -> AlterUserScramCredentialsResult {
-    let result = AlterUserScramCredentialsResult::default().with_user(user);
+    let result = AlterUserScramCredentialsResult::default().with_user(user).with_error_message(None);
     match invalid {
         None => result,
         Some((error, message)) => result.with_error_code(error.code()).with_error_message(Some(message.into())),
@@ -147,4 +146,110 @@ fn upsert(upsertion: &ScramCredentialUpsertion) -> Result<CatalogRecord, Invalid
     let salt = upsertion.salt.to_vec();
     let credential = ScramCredential::from_salted(mechanism, &upsertion.salted_password, salt, iterations);
     Ok(CatalogRecord::UserCredential { user: upsertion.name.to_string(), mechanism, credential })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn upsertion(user: &'static str) -> ScramCredentialUpsertion {
+        ScramCredentialUpsertion::default()
+            .with_name(user.into())
+            .with_mechanism(ScramMechanism::Sha256 as i8)
+            .with_iterations(4096)
+            .with_salt(Bytes::from_static(b"salt"))
+            .with_salted_password(vec![7; 32].into())
+    }
+
+    fn deletion(user: &'static str) -> ScramCredentialDeletion {
+        ScramCredentialDeletion::default().with_name(user.into()).with_mechanism(ScramMechanism::Sha256 as i8)
+    }
+
+    fn request(
+        deletions: Vec<ScramCredentialDeletion>,
+        upsertions: Vec<ScramCredentialUpsertion>,
+    ) -> AlterUserScramCredentialsRequest {
+        AlterUserScramCredentialsRequest::default().with_deletions(deletions).with_upsertions(upsertions)
+    }
+
+    fn errors(outcomes: &Outcomes) -> Vec<(&str, Option<ResponseError>)> {
+        outcomes
+            .iter()
+            .map(|(user, outcome)| (user.as_str(), outcome.as_ref().err().map(|(error, _)| *error)))
+            .collect()
+    }
+
+    fn apply(image: &mut Image, outcomes: Outcomes) {
+        outcomes.into_values().flatten().flatten().for_each(|record| image.apply(&record));
+    }
+
+    #[test]
+    fn credentials_are_made_replaced_and_deleted() {
+        let mut image = Image::default();
+        let made = decide(&image, &request(vec![], vec![upsertion("alice")]));
+        apply(&mut image, made);
+        let stored = &image.users["alice"][&ScramMechanism::Sha256];
+        assert_eq!(*stored, ScramCredential::from_salted(ScramMechanism::Sha256, &[7; 32], b"salt".to_vec(), 4096));
+        let replaced = decide(&image, &request(vec![], vec![upsertion("alice").with_iterations(8192)]));
+        apply(&mut image, replaced);
+        assert_eq!(image.users["alice"][&ScramMechanism::Sha256].iterations, 8192);
+        let gone = decide(&image, &request(vec![deletion("alice")], vec![]));
+        apply(&mut image, gone);
+        assert!(image.users.is_empty());
+    }
+
+    #[test]
+    fn what_is_invalid_is_refused_with_kafkas_error() {
+        use ResponseError::*;
+        let cases = [
+            (upsertion("u").with_iterations(4095), UnacceptableCredential),
+            (upsertion("u").with_iterations(16385), UnacceptableCredential),
+            (upsertion("u").with_iterations(-1), UnacceptableCredential),
+            (upsertion("u").with_salt(Bytes::new()), UnacceptableCredential),
+            (upsertion("u").with_salted_password(vec![7; 31].into()), UnacceptableCredential),
+            (upsertion("u").with_mechanism(ScramMechanism::Sha512 as i8), UnacceptableCredential),
+            (upsertion("u").with_mechanism(0), UnsupportedSaslMechanism),
+            (upsertion("u").with_mechanism(3), UnsupportedSaslMechanism),
+            (upsertion("").with_iterations(4096), UnacceptableCredential),
+        ];
+        for (upsertion, error) in cases {
+            let outcomes = decide(&Image::default(), &request(vec![], vec![upsertion.clone()]));
+            assert_eq!(errors(&outcomes), [(upsertion.name.as_str(), Some(error))], "{upsertion:?}");
+        }
+        for iterations in [4096, 16384] {
+            assert!(upsert(&upsertion("u").with_iterations(iterations)).is_ok());
+        }
+    }
+
+    #[test]
+    fn one_users_mistake_leaves_the_others_changes() {
+        let wanted = request(vec![deletion("missing")], vec![upsertion("alice"), upsertion("bob"), upsertion("bob")]);
+        let mut image = Image::default();
+        let outcomes = decide(&image, &wanted);
+        let expected = [
+            ("alice", None),
+            ("bob", Some(ResponseError::DuplicateResource)),
+            ("missing", Some(ResponseError::ResourceNotFound)),
+        ];
+        assert_eq!(errors(&outcomes), expected);
+        apply(&mut image, outcomes);
+        assert_eq!(image.users.keys().collect::<Vec<_>>(), ["alice"]);
+    }
+
+    #[test]
+    fn deleting_and_setting_the_same_credential_is_a_duplicate_and_another_mechanism_is_not() {
+        let mut image = Image::default();
+        let made = decide(&image, &request(vec![], vec![upsertion("alice")]));
+        apply(&mut image, made);
+        let both = decide(&image, &request(vec![deletion("alice")], vec![upsertion("alice")]));
+        assert_eq!(errors(&both), [("alice", Some(ResponseError::DuplicateResource))]);
+        let other =
+            upsertion("alice").with_mechanism(ScramMechanism::Sha512 as i8).with_salted_password(vec![7; 64].into());
+        let moved = decide(&image, &request(vec![deletion("alice")], vec![other]));
+        assert_eq!(errors(&moved), [("alice", None)]);
+        apply(&mut image, moved);
+        assert_eq!(image.users["alice"].keys().collect::<Vec<_>>(), [&ScramMechanism::Sha512]);
+    }
 }

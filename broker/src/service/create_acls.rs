@@ -38,7 +38,7 @@ impl Service for CreateAclsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> CreateAclsResponse {
-        let refused = AclCreationResult::default().with_error_code(refusal.0.code());
+        let refused = AclCreationResult::default().with_error_code(refusal.0.code()).with_error_message(None);
         CreateAclsResponse::default().with_results(vec![refused; request.creations.len()])
     }
 }
@@ -55,7 +55,7 @@ fn created(image: &Image, bindings: Vec<AclBinding>) -> Result<(Vec<CatalogRecor
 
 fn result(invalid: Option<Invalid>) -> AclCreationResult {
     match invalid {
-        None => AclCreationResult::default(),
+        None => AclCreationResult::default().with_error_message(None),
         Some((error, message)) => {
             AclCreationResult::default().with_error_code(error.code()).with_error_message(Some(message.into()))
         }
@@ -128,5 +128,80 @@ fn operations(resource: ResourceType) -> &'static [Operation] {
         ResourceType::TransactionalId => &[All, Describe, Write, TwoPhaseCommit],
         ResourceType::DelegationToken => &[All, Describe],
         ResourceType::User => &[All, CreateTokens, DescribeTokens],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn creation() -> AclCreation {
+        AclCreation::default()
+            .with_resource_type(ResourceType::Topic.code())
+            .with_resource_pattern_type(PatternType::Prefixed.code())
+            .with_resource_name("orders".into())
+            .with_principal("User:alice".into())
+            .with_host("10.0.0.1".into())
+            .with_operation(Operation::Read.code())
+            .with_permission_type(Permission::Allow.code())
+    }
+
+    #[test]
+    fn a_valid_creation_is_the_binding_it_names() {
+        let made = binding(&creation()).expect("valid");
+        let expected = AclBinding {
+            resource_type: ResourceType::Topic,
+            pattern_type: PatternType::Prefixed,
+            resource_name: "orders".to_owned(),
+            principal: "User:alice".to_owned(),
+            host: "10.0.0.1".to_owned(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        };
+        assert_eq!(made, expected);
+    }
+
+    #[test]
+    fn what_could_never_have_an_effect_is_refused() {
+        let cases = [
+            (creation().with_resource_type(1), "resource type 1"),
+            (creation().with_resource_pattern_type(2), "pattern type 2"),
+            (creation().with_operation(1), "operation 1"),
+            (creation().with_permission_type(1), "permission type 1"),
+            (creation().with_resource_name("".into()), "should not be empty"),
+            (creation().with_resource_name("x".repeat(MAX_NAME + 1).into()), "longer than"),
+            (creation().with_principal("alice".into()), "no colon"),
+            (creation().with_principal("User:".into()), "1 to"),
+            (creation().with_principal("Group:ops".into()), "`Group`"),
+            (creation().with_host("broker.example.com".into()), "neither an IP address"),
+            (creation().with_operation(Operation::ClusterAction.code()), "does not exist on Topic"),
+            (creation().with_resource_type(ResourceType::Cluster.code()).with_operation(7), "kafka-cluster"),
+        ];
+        for (creation, part) in cases {
+            let (error, message) = binding(&creation).expect_err(part);
+            assert_eq!(error, ResponseError::InvalidRequest);
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_has_one_name_and_its_own_operations() {
+        let cluster = creation()
+            .with_resource_type(ResourceType::Cluster.code())
+            .with_resource_pattern_type(PatternType::Literal.code())
+            .with_resource_name(CLUSTER_NAME.into())
+            .with_operation(Operation::IdempotentWrite.code());
+        assert!(binding(&cluster).is_ok());
+        assert!(binding(&cluster.with_operation(Operation::Read.code())).is_err());
+    }
+
+    #[test]
+    fn creating_again_changes_nothing() {
+        let made = binding(&creation()).expect("valid");
+        let mut image = Image::default();
+        let (records, ()) = created(&image, vec![made.clone()]).expect("there is room");
+        assert_eq!(records, [CatalogRecord::Acl(made.clone())]);
+        records.iter().for_each(|record| image.apply(record));
+        assert_eq!(created(&image, vec![made]).expect("there is room").0, []);
     }
 }

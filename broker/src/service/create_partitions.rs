@@ -1,9 +1,9 @@
 //! CreatePartitions: topics grow, never shrink.
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::ResponseError;
 
 use super::{Context, Service, Services, topics};
 use crate::auth::{Authorized, Refusal};

@@ -8,11 +8,11 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::{ResponseError, messages};
 
-use super::topics::{self, NewTopic};
+use super::topics::{self, NewTopic, TopicError};
 use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
 use crate::catalog::Topic;
-use crate::catalog::topic_config::{self, ConfigSource};
+use crate::catalog::topic_config;
 
 impl Service for CreateTopicsRequest {
     async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> CreateTopicsResponse {
@@ -22,7 +22,8 @@ impl Service for CreateTopicsRequest {
         for topic in &request.topics {
             *times_named.entry(&topic.name).or_default() += 1;
         }
-        let twice: Vec<_> = times_named.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name.to_owned()).collect();
+        let twice: Vec<_> =
+            times_named.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name.to_owned()).collect();
         let mut names = Vec::new();
         let mut wanted = Vec::new();
         for topic in request.topics {
@@ -89,7 +90,8 @@ fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, Strin
         let consecutive = indexes.iter().enumerate().all(|(at, index)| at as i32 == *index);
         let even = replicas > 0 && topic.assignments.iter().all(|assignment| assignment.broker_ids.len() == replicas);
         if !consecutive || !even {
-            let message = "a manual assignment names partitions 0, 1, 2 … once each, with equally many replicas".to_owned();
+            let message =
+                "a manual assignment names partitions 0, 1, 2 … once each, with equally many replicas".to_owned();
             return Err((ResponseError::InvalidReplicaAssignment, message));
         }
         wanted.partitions = indexes.len() as i32;
@@ -101,14 +103,12 @@ fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, Strin
 fn created(services: &Services, name: messages::TopicName, topic: &Topic, validate_only: bool) -> CreatableTopicResult {
     let image = services.catalog.image();
     let defaults = services.topic_defaults(&image);
-    let configs = topic_config::TOPIC_CONFIGS.iter().map(|config| {
-        let own = topic.configs.get(config.name).map(|value| (value.as_str(), ConfigSource::TopicConfig));
-        let (value, source) = own.unwrap_or_else(|| defaults.get_with_source(config));
+    let configs = topic_config::effective(&topic.configs, &defaults).map(|effective| {
         CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_static_str(config.name))
-            .with_value(Some(StrBytes::from_string(value.to_owned())))
+            .with_name(StrBytes::from_static_str(effective.config.name))
+            .with_value(Some(StrBytes::from_string(effective.value.to_owned())))
             .with_read_only(false)
-            .with_config_source(source as i8)
+            .with_config_source(effective.source as i8)
             .with_is_sensitive(false)
     });
     CreatableTopicResult::default()
@@ -126,4 +126,10 @@ fn failed(name: messages::TopicName, (error, message): (ResponseError, String)) 
         .with_error_message(Some(StrBytes::from_string(message)))
         .with_num_partitions(-1)
         .with_replication_factor(-1)
+}
+
+impl From<TopicError> for (ResponseError, String) {
+    fn from(error: TopicError) -> Self {
+        (error.code(), error.to_string())
+    }
 }

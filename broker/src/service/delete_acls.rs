@@ -38,7 +38,7 @@ impl Service for DeleteAclsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> DeleteAclsResponse {
-        let refused = DeleteAclsFilterResult::default().with_error_code(refusal.0.code());
+        let refused = DeleteAclsFilterResult::default().with_error_code(refusal.0.code()).with_error_message(None);
         DeleteAclsResponse::default().with_filter_results(vec![refused; request.filters.len()])
     }
 }
@@ -63,7 +63,8 @@ fn deleted(image: &Image, filters: &[Result<AclFilter, String>]) -> (Vec<Catalog
         Ok(filter) => {
             let found: Vec<_> = image.acls.iter().filter(|binding| filter.fits(binding)).collect();
             gone.extend(found.iter().copied());
-            DeleteAclsFilterResult::default().with_matching_acls(found.into_iter().map(matching).collect())
+            let matches = found.into_iter().map(matching).collect();
+            DeleteAclsFilterResult::default().with_error_message(None).with_matching_acls(matches)
         }
     });
     let results = results.collect();
@@ -76,6 +77,7 @@ fn failed(error: ResponseError, message: String) -> DeleteAclsFilterResult {
 
 fn matching(binding: &AclBinding) -> DeleteAclsMatchingAcl {
     DeleteAclsMatchingAcl::default()
+        .with_error_message(None)
         .with_resource_type(binding.resource_type.code())
         .with_resource_name(binding.resource_name.clone().into())
         .with_pattern_type(binding.pattern_type.code())
@@ -83,4 +85,52 @@ fn matching(binding: &AclBinding) -> DeleteAclsMatchingAcl {
         .with_host(binding.host.clone().into())
         .with_operation(binding.operation.code())
         .with_permission_type(binding.permission.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::acl::{Operation, PatternType, Permission, ResourceType};
+
+    fn binding(name: &str, operation: Operation) -> AclBinding {
+        AclBinding {
+            resource_type: ResourceType::Topic,
+            pattern_type: PatternType::Literal,
+            resource_name: name.to_owned(),
+            principal: "User:alice".to_owned(),
+            host: "*".to_owned(),
+            operation,
+            permission: Permission::Allow,
+        }
+    }
+
+    fn filter(name: &'static str) -> DeleteAclsFilter {
+        DeleteAclsFilter::default()
+            .with_resource_type_filter(1)
+            .with_pattern_type_filter(1)
+            .with_resource_name_filter(Some(name.into()))
+            .with_principal_filter(None)
+            .with_host_filter(None)
+            .with_operation(1)
+            .with_permission_type(1)
+    }
+
+    #[test]
+    fn each_filter_reports_its_matches_and_each_binding_goes_once() {
+        let mut image = Image::default();
+        for binding in [binding("a", Operation::Read), binding("a", Operation::Write), binding("b", Operation::Read)] {
+            image.apply(&CatalogRecord::Acl(binding));
+        }
+        let reading = filter("a").with_operation(Operation::Read.code());
+        let broken = filter("a").with_operation(0);
+        let filters = [filter("a"), reading, broken, filter("none")].iter().map(parse).collect::<Vec<_>>();
+        let (records, results) = deleted(&image, &filters);
+        let counts: Vec<_> = results.iter().map(|result| result.matching_acls.len()).collect();
+        assert_eq!(counts, [2, 1, 0, 0]);
+        let errors: Vec<_> = results.iter().map(|result| result.error_code).collect();
+        assert_eq!(errors, [0, 0, ResponseError::InvalidRequest.code(), 0]);
+        assert_eq!(records.len(), 2);
+        records.iter().for_each(|record| image.apply(record));
+        assert_eq!(image.acls.iter().collect::<Vec<_>>(), [&binding("b", Operation::Read)]);
+    }
 }

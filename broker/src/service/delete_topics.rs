@@ -36,8 +36,7 @@ impl Service for DeleteTopicsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _: &Context) -> DeleteTopicsResponse {
-        let results =
-            request.topics.iter().map(|topic| failed(topic.clone(), refusal.0, refusal.0.to_string()));
+        let results = request.topics.iter().map(|topic| failed(topic.clone(), refusal.0, refusal.0.to_string()));
         DeleteTopicsResponse::default().with_responses(results.collect())
     }
 }

@@ -15,7 +15,7 @@ impl Service for DescribeAclsRequest {
         match filter(&request) {
             Ok(filter) => {
                 let found = access.image().acls.iter().filter(|binding| filter.fits(binding));
-                DescribeAclsResponse::default().with_resources(grouped(found))
+                DescribeAclsResponse::default().with_error_message(None).with_resources(grouped(found))
             }
             Err(message) => DescribeAclsResponse::default()
                 .with_error_code(ResponseError::InvalidRequest.code())
@@ -24,7 +24,7 @@ impl Service for DescribeAclsRequest {
     }
 
     fn refuse(refusal: Refusal, _request: &Self, _context: &Context) -> DescribeAclsResponse {
-        DescribeAclsResponse::default().with_error_code(refusal.0.code())
+        DescribeAclsResponse::default().with_error_code(refusal.0.code()).with_error_message(None)
     }
 }
 
@@ -66,4 +66,38 @@ fn grouped<'a>(bindings: impl Iterator<Item = &'a AclBinding>) -> Vec<DescribeAc
         }
     }
     resources
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::catalog::acl::{Operation, PatternType, Permission, ResourceType};
+
+    #[test]
+    fn bindings_of_one_pattern_come_together() {
+        let binding = |pattern_type, name: &str, principal: &str| AclBinding {
+            resource_type: ResourceType::Topic,
+            pattern_type,
+            resource_name: name.to_owned(),
+            principal: principal.to_owned(),
+            host: "*".to_owned(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        };
+        let acls = BTreeSet::from([
+            binding(PatternType::Literal, "a", "User:alice"),
+            binding(PatternType::Prefixed, "a", "User:alice"),
+            binding(PatternType::Literal, "b", "User:alice"),
+            binding(PatternType::Literal, "a", "User:bob"),
+        ]);
+        let resources = grouped(acls.iter());
+        let shape: Vec<_> = resources
+            .iter()
+            .map(|found| (found.pattern_type, found.resource_name.as_str(), found.acls.len()))
+            .collect();
+        assert_eq!(shape, [(3, "a", 2), (3, "b", 1), (4, "a", 1)]);
+        assert_eq!(resources[0].acls[1].principal.as_str(), "User:bob");
+    }
 }

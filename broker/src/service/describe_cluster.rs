@@ -28,8 +28,11 @@ impl Service for DescribeClusterRequest {
             .with_broker_id(BrokerId(services.config.node_id))
             .with_host(host)
             .with_port(port);
-        let operations =
-            if request.include_cluster_authorized_operations { access.authorized_operations(ResourceType::Cluster, CLUSTER_NAME) } else { i32::MIN };
+        let operations = if request.include_cluster_authorized_operations {
+            access.authorized_operations(ResourceType::Cluster, CLUSTER_NAME)
+        } else {
+            i32::MIN
+        };
         response
             .with_controller_id(BrokerId(services.config.node_id))
             .with_brokers(vec![broker])

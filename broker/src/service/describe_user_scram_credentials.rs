@@ -31,11 +31,11 @@ impl Service for DescribeUserScramCredentialsRequest {
                 mentions.into_iter().map(|(name, count)| one(image, name, count)).collect()
             }
         };
-        DescribeUserScramCredentialsResponse::default().with_results(results)
+        DescribeUserScramCredentialsResponse::default().with_error_message(None).with_results(results)
     }
 
     fn refuse(refusal: Refusal, _request: &Self, _context: &Context) -> DescribeUserScramCredentialsResponse {
-        DescribeUserScramCredentialsResponse::default().with_error_code(refusal.0.code())
+        DescribeUserScramCredentialsResponse::default().with_error_code(refusal.0.code()).with_error_message(None)
     }
 }
 
@@ -61,5 +61,26 @@ fn found(name: StrBytes, user: &User) -> DescribeUserScramCredentialsResult {
     let infos = user.iter().map(|(mechanism, credential)| {
         CredentialInfo::default().with_mechanism(*mechanism as i8).with_iterations(credential.iterations as i32)
     });
-    DescribeUserScramCredentialsResult::default().with_user(name).with_credential_infos(infos.collect())
+    let result = DescribeUserScramCredentialsResult::default().with_user(name).with_error_message(None);
+    result.with_credential_infos(infos.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{CatalogRecord, ScramCredential, ScramMechanism};
+
+    #[test]
+    fn users_are_found_missed_and_asked_for_twice() {
+        let mut image = Image::default();
+        for mechanism in [ScramMechanism::Sha256, ScramMechanism::Sha512] {
+            let credential = ScramCredential::from_salted(mechanism, b"salted", b"salt".to_vec(), 4096);
+            image.apply(&CatalogRecord::UserCredential { user: "alice".to_owned(), mechanism, credential });
+        }
+        let alice = one(&image, "alice".into(), 1);
+        let infos: Vec<_> = alice.credential_infos.iter().map(|info| (info.mechanism, info.iterations)).collect();
+        assert_eq!((alice.error_code, infos), (0, vec![(1, 4096), (2, 4096)]));
+        assert_eq!(one(&image, "bob".into(), 1).error_code, ResponseError::ResourceNotFound.code());
+        assert_eq!(one(&image, "alice".into(), 2).error_code, ResponseError::DuplicateResource.code());
+    }
 }

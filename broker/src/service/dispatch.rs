@@ -11,11 +11,7 @@ use crate::protocol::{Response, encode};
 
 /// Answers every request but those that the connection handles itself: Produce (pipelined) and the ones that come
 /// before authentication.
-pub async fn dispatch(
-    services: Arc<Services>,
-    context: Context,
-    request: Request,
-) -> Result<Response, ProtocolError> {
+pub async fn dispatch(services: Arc<Services>, context: Context, request: Request) -> Result<Response, ProtocolError> {
     let (services, context, request) = (&*services, &context, &request);
     match request.api.key {
         ApiKey::Fetch => {

@@ -87,7 +87,12 @@ impl FetchSessions {
             }
             let partitions = named(request);
             let session_id = if epoch == 0 { open(&mut sessions, principal, &partitions) } else { 0 };
-            return Ok(Plan { partitions: partitions.into_iter().collect(), session_id, incremental: false, position: 0 });
+            return Ok(Plan {
+                partitions: partitions.into_iter().collect(),
+                session_id,
+                incremental: false,
+                position: 0,
+            });
         }
         let session = sessions
             .get_mut(&id)

@@ -35,8 +35,8 @@ impl Service for MetadataRequest {
         } else {
             let wanted = request.topics.unwrap_or_default();
             // Version 0 to 3 cannot say; they always allow it.
-            let may_create = services.config.auto_create_topics
-                && (context.version < 4 || request.allow_auto_topic_creation);
+            let may_create =
+                services.config.auto_create_topics && (context.version < 4 || request.allow_auto_topic_creation);
             found.extend(answer.named(wanted, may_create).await);
         }
         let (host, port) = context.advertised.clone();
@@ -56,9 +56,7 @@ impl Service for MetadataRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _: &Context) -> MetadataResponse {
-        let topics = request.topics.iter().flatten().map(|topic| {
-            failed(topic.name.clone(), topic.topic_id, refusal.0)
-        });
+        let topics = request.topics.iter().flatten().map(|topic| failed(topic.name.clone(), topic.topic_id, refusal.0));
         MetadataResponse::default().with_topics(topics.collect())
     }
 }
@@ -82,9 +80,10 @@ impl Answer<'_> {
     /// Every topic that the session may see.
     fn visible(&self) -> Vec<MetadataResponseTopic> {
         let image = self.access.image();
-        let seen = image.topics.values().filter(|topic| {
-            self.access.sees(Operation::Describe, ResourceType::Topic, topic.name.as_str())
-        });
+        let seen = image
+            .topics
+            .values()
+            .filter(|topic| self.access.sees(Operation::Describe, ResourceType::Topic, topic.name.as_str()));
         seen.map(|topic| self.topic(topic)).collect()
     }
 
@@ -117,9 +116,8 @@ impl Answer<'_> {
         let cluster = self.access.sees(Operation::Create, ResourceType::Cluster, CLUSTER_NAME);
         let may = |name: &WireName| cluster || self.access.allows(Operation::Create, ResourceType::Topic, name);
         let (allowed, refused): (Vec<_>, Vec<_>) = missing.into_iter().partition(may);
-        let refused = refused
-            .into_iter()
-            .map(|name| failed(Some(name), Uuid::nil(), ResponseError::TopicAuthorizationFailed));
+        let refused =
+            refused.into_iter().map(|name| failed(Some(name), Uuid::nil(), ResponseError::TopicAuthorizationFailed));
         let wanted = allowed.iter().map(|name| NewTopic {
             name: name.to_string(),
             partitions: -1,
@@ -153,13 +151,11 @@ impl Answer<'_> {
 
     fn partition(&self, topic: &Topic, index: i32) -> MetadataResponsePartition {
         let node_id = BrokerId(self.services.config.node_id);
-        let answer =
-            MetadataResponsePartition::default().with_partition_index(index).with_replica_nodes(vec![node_id]);
+        let answer = MetadataResponsePartition::default().with_partition_index(index).with_replica_nodes(vec![node_id]);
         match self.services.partition(topic.id, index) {
-            Ok(partition) => answer
-                .with_leader_id(node_id)
-                .with_leader_epoch(partition.leader_epoch())
-                .with_isr_nodes(vec![node_id]),
+            Ok(partition) => {
+                answer.with_leader_id(node_id).with_leader_epoch(partition.leader_epoch()).with_isr_nodes(vec![node_id])
+            }
             Err(_) => answer
                 .with_error_code(ResponseError::LeaderNotAvailable.code())
                 .with_leader_id(BrokerId(-1))

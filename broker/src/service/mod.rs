@@ -1,26 +1,42 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
 mod acl_filter;
+mod alter_configs;
 mod alter_user_scram_credentials;
 mod api_versions;
+mod configs;
 mod create_acls;
 mod create_partitions;
 mod create_topics;
 mod delete_acls;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
 mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
 mod describe_user_scram_credentials;
 mod dispatch;
 mod fetch;
 mod fetch_session;
+mod find_coordinator;
+mod groups;
+mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod producer_ids;
+mod sync_group;
 mod topics;
 
 use std::future::Future;

@@ -16,12 +16,11 @@ impl Service for OffsetForLeaderEpochRequest {
         let refuse = |topic: &OffsetForLeaderTopic| failed(topic, ResponseError::TopicAuthorizationFailed);
         let mut answered: Vec<_> = denied.iter().map(refuse).collect();
         for topic in request.topics {
-            let look_up = |wanted: &OffsetForLeaderPartition| {
-                match epoch_end(services, access.image(), &topic.topic, wanted) {
+            let look_up =
+                |wanted: &OffsetForLeaderPartition| match epoch_end(services, access.image(), &topic.topic, wanted) {
                     Ok(end) => answer(wanted.partition, 0, end),
                     Err(error) => answer(wanted.partition, error.code(), None),
-                }
-            };
+                };
             let partitions = topic.partitions.iter().map(look_up).collect();
             answered.push(OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions));
         }

@@ -91,3 +91,72 @@ fn escape(value: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+
+    use super::*;
+
+    fn subject(parts: &[(DnType, DnValue)]) -> Option<String> {
+        let mut name = DistinguishedName::new();
+        parts.iter().for_each(|(kind, value)| name.push(kind.clone(), value.clone()));
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name;
+        let certificate = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
+        rfc2253(certificate.der())
+    }
+
+    fn text(value: &str) -> DnValue {
+        DnValue::Utf8String(value.to_owned())
+    }
+
+    #[test]
+    fn most_specific_first_under_javas_keywords() {
+        let parts = [
+            (DnType::CountryName, text("DE")),
+            (DnType::StateOrProvinceName, text("BY")),
+            (DnType::LocalityName, text("Munich")),
+            (DnType::OrganizationName, text("Example")),
+            (DnType::OrganizationalUnitName, text("apps")),
+            (DnType::CustomDnType(vec![0, 9, 2342, 19200300, 100, 1, 1]), text("u1")),
+            (DnType::CommonName, text("app")),
+        ];
+        assert_eq!(subject(&parts).as_deref(), Some("CN=app,UID=u1,OU=apps,O=Example,L=Munich,ST=BY,C=DE"));
+    }
+
+    #[test]
+    fn special_characters_are_escaped_as_java_does() {
+        let cases = [
+            ("a,b", "CN=a\\,b"),
+            ("a+b=c", "CN=a\\+b\\=c"),
+            ("#x", "CN=\\#x"),
+            (" a b ", "CN=\\ a b\\ "),
+            ("\"<>;\\", "CN=\\\"\\<\\>\\;\\\\"),
+            ("Jörg", "CN=Jörg"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(subject(&[(DnType::CommonName, text(value))]).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn other_types_are_numbers_with_their_encoding() {
+        let email = DnType::CustomDnType(vec![1, 2, 840, 113549, 1, 9, 1]);
+        let value = DnValue::Ia5String("a@b".try_into().expect("ASCII"));
+        let parts = [(DnType::CommonName, text("app")), (email, value)];
+        assert_eq!(subject(&parts).as_deref(), Some("1.2.840.113549.1.9.1=#1603614062,CN=app"));
+    }
+
+    #[test]
+    fn a_value_cannot_pretend_to_be_another_part() {
+        let forged = subject(&[(DnType::CommonName, text("x,CN=admin"))]);
+        assert_eq!(forged.as_deref(), Some("CN=x\\,CN\\=admin"));
+    }
+
+    #[test]
+    fn garbage_has_no_subject() {
+        assert_eq!(rfc2253(b""), None);
+        assert_eq!(rfc2253(&[0x30, 0x82, 0xff, 0xff]), None);
+    }
+}

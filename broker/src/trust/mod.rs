@@ -286,3 +286,6 @@ fn pem_of(certificate: &CertificateDer<'_>) -> String {
     pem.push_str("-----END CERTIFICATE-----\n");
     pem
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use krafka::__private::protocol::ApiKey;
 use serde::Serialize;
 
-use super::acl_wire as wire;
+use super::acl_messages::{
+    CreateAcls, CreateAclsResponse, DeleteAcls, DeleteAclsResponse, DescribeAcls, DescribeAclsResponse, RawAcl,
+    RawFilter,
+};
 use super::connection::{Admin, Api, Kind};
 use crate::error::{Result, answer};
 
@@ -26,7 +29,6 @@ macro_rules! names {
                 match self { $(Self::$variant => stringify!($variant)),+ }
             }
 
-            /// The protocol's number.
             fn code(self) -> i8 {
                 match self { $(Self::$variant => $code),+ }
             }
@@ -59,7 +61,7 @@ macro_rules! names {
 names! {
     /// What an ACL is about.
     AclResourceType, "a resource type" {
-        Topic = 2, Group = 3, Cluster = 4, TransactionalId = 5, DelegationToken = 6
+        Topic = 2, Group = 3, Cluster = 4, TransactionalId = 5, DelegationToken = 6, User = 7
     }
 }
 names! {
@@ -70,12 +72,15 @@ names! {
     /// What an ACL allows or denies.
     AclOperation, "an operation" {
         All = 2, Read = 3, Write = 4, Create = 5, Delete = 6, Alter = 7, Describe = 8, ClusterAction = 9,
-        DescribeConfigs = 10, AlterConfigs = 11, IdempotentWrite = 12,
+        DescribeConfigs = 10, AlterConfigs = 11, IdempotentWrite = 12, CreateTokens = 13, DescribeTokens = 14
     }
 }
 names! {
     AclPermission, "a permission" { Deny = 2, Allow = 3 }
 }
+
+/// In a filter: any value.
+const ANY: i8 = 1;
 
 /// One ACL: one operation of one principal from one host on one resource pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -117,67 +122,67 @@ impl AclFilter {
         }
     }
 
-    fn to_wire(&self) -> wire::Filter {
-        wire::Filter {
-            resource_type: self.resource_type.map_or(wire::ANY, AclResourceType::code),
+    fn raw(&self) -> RawFilter {
+        RawFilter {
+            resource_type: self.resource_type.map_or(ANY, AclResourceType::code),
             resource_name: self.resource_name.clone(),
-            pattern_type: self.pattern_type.map_or(wire::ANY, AclPatternType::code),
+            pattern_type: self.pattern_type.map_or(ANY, AclPatternType::code),
             principal: self.principal.clone(),
             host: self.host.clone(),
-            operation: self.operation.map_or(wire::ANY, AclOperation::code),
-            permission: self.permission.map_or(wire::ANY, AclPermission::code),
+            operation: self.operation.map_or(ANY, AclOperation::code),
+            permission: self.permission.map_or(ANY, AclPermission::code),
         }
     }
 }
 
-const DESCRIBE: Api =
-    Api { key: ApiKey::DescribeAcls, name: "DescribeAcls", min: wire::VERSION, max: wire::VERSION, kind: Kind::Read };
-const CREATE: Api =
-    Api { key: ApiKey::CreateAcls, name: "CreateAcls", min: wire::VERSION, max: wire::VERSION, kind: Kind::Write };
-const DELETE: Api =
-    Api { key: ApiKey::DeleteAcls, name: "DeleteAcls", min: wire::VERSION, max: wire::VERSION, kind: Kind::Write };
+impl Acl {
+    fn raw(&self) -> RawAcl {
+        RawAcl {
+            resource_type: self.resource_type.code(),
+            resource_name: self.resource_name.clone(),
+            pattern_type: self.pattern_type.code(),
+            principal: self.principal.clone(),
+            host: self.host.clone(),
+            operation: self.operation.code(),
+            permission: self.permission.code(),
+        }
+    }
+}
+
+const DESCRIBE: Api = Api { key: ApiKey::DescribeAcls, name: "DescribeAcls", min: 2, max: 3, kind: Kind::Read };
+const CREATE: Api = Api { key: ApiKey::CreateAcls, name: "CreateAcls", min: 2, max: 3, kind: Kind::Write };
+const DELETE: Api = Api { key: ApiKey::DeleteAcls, name: "DeleteAcls", min: 2, max: 3, kind: Kind::Write };
 
 impl Admin {
     /// The ACLs that match, in order. ACLs of kinds that this client does not know are left out, with a warning in the log.
     pub async fn list_acls(&self, filter: &AclFilter) -> Result<Vec<Acl>> {
-        let response: wire::DescribeResponse = self.call(DESCRIBE, &wire::DescribeRequest(filter.to_wire())).await?;
-        answer(response.verdict.code, response.verdict.message)?;
-        let mut acls: Vec<Acl> = response.bindings.into_iter().filter_map(known).collect();
+        let response: DescribeAclsResponse = self.call(DESCRIBE, &DescribeAcls { filter: filter.raw() }).await?;
+        answer(response.error_code, response.error_message)?;
+        let mut acls: Vec<Acl> = response.acls.into_iter().filter_map(known).collect();
         acls.sort();
         Ok(acls)
     }
 
     /// Creates ACLs in one request; one result for each, in their order. An ACL that exists already is a success.
     pub async fn create_acls(&self, acls: &[Acl]) -> Result<Vec<Result<()>>> {
-        let creations = acls
-            .iter()
-            .map(|acl| wire::Binding {
-                resource_type: acl.resource_type.code(),
-                resource_name: acl.resource_name.clone(),
-                pattern_type: acl.pattern_type.code(),
-                principal: acl.principal.clone(),
-                host: acl.host.clone(),
-                operation: acl.operation.code(),
-                permission: acl.permission.code(),
-            })
-            .collect();
-        let response: wire::CreateResponse = self.call(CREATE, &wire::CreateRequest(creations)).await?;
-        Ok(response.0.into_iter().map(|verdict| answer(verdict.code, verdict.message)).collect())
+        let request = CreateAcls { acls: acls.iter().map(Acl::raw).collect() };
+        let response: CreateAclsResponse = self.call(CREATE, &request).await?;
+        Ok(response.results.into_iter().map(|(code, message)| answer(code, message)).collect())
     }
 
     /// Deletes what each filter matches; for each filter, in their order, the ACLs that are gone.
     pub async fn delete_acls(&self, filters: &[AclFilter]) -> Result<Vec<Result<Vec<Acl>>>> {
-        let request = wire::DeleteRequest(filters.iter().map(AclFilter::to_wire).collect());
-        let response: wire::DeleteResponse = self.call(DELETE, &request).await?;
+        let request = DeleteAcls { filters: filters.iter().map(AclFilter::raw).collect() };
+        let response: DeleteAclsResponse = self.call(DELETE, &request).await?;
         Ok(response
-            .0
+            .filters
             .into_iter()
-            .map(|(verdict, matched)| {
-                answer(verdict.code, verdict.message)?;
+            .map(|filter| {
+                answer(filter.error_code, filter.error_message)?;
                 let mut deleted = Vec::new();
-                for (verdict, binding) in matched {
-                    answer(verdict.code, verdict.message)?;
-                    deleted.extend(known(binding));
+                for (code, message, acl) in filter.matching {
+                    answer(code, message)?;
+                    deleted.extend(known(acl));
                 }
                 deleted.sort();
                 Ok(deleted)
@@ -186,26 +191,16 @@ impl Admin {
     }
 }
 
-fn known(binding: wire::Binding) -> Option<Acl> {
-    let acl = (|| {
-        Some(Acl {
-            resource_type: AclResourceType::from_code(binding.resource_type)?,
-            pattern_type: AclPatternType::from_code(binding.pattern_type)?,
-            operation: AclOperation::from_code(binding.operation)?,
-            permission: AclPermission::from_code(binding.permission)?,
-            resource_name: binding.resource_name.clone(),
-            principal: binding.principal.clone(),
-            host: binding.host.clone(),
-        })
-    })();
-    if acl.is_none() {
-        tracing::warn!(
-            principal = binding.principal,
-            resource = binding.resource_name,
-            "ACL of an unknown kind left out"
-        );
-    }
-    acl
+fn known(raw: RawAcl) -> Option<Acl> {
+    let kinds = AclResourceType::from_code(raw.resource_type)
+        .zip(AclPatternType::from_code(raw.pattern_type))
+        .zip(AclOperation::from_code(raw.operation).zip(AclPermission::from_code(raw.permission)));
+    let Some(((resource_type, pattern_type), (operation, permission))) = kinds else {
+        tracing::warn!(principal = raw.principal, resource = raw.resource_name, "ACL of an unknown kind left out");
+        return None;
+    };
+    let RawAcl { resource_name, principal, host, .. } = raw;
+    Some(Acl { resource_type, resource_name, pattern_type, principal, host, operation, permission })
 }
 
 #[cfg(test)]
@@ -232,11 +227,10 @@ mod tests {
             operation: AclOperation::Read,
             permission: AclPermission::Allow,
         };
-        let wire = AclFilter::exactly(&acl).to_wire();
-        // Topic, LITERAL (not MATCH), Read, Allow.
-        assert_eq!((wire.resource_type, wire.pattern_type, wire.operation, wire.permission), (2, 3, 3, 3));
-        assert!(wire.resource_name.is_some() && wire.principal.is_some() && wire.host.is_some());
-        let open = AclFilter::default().to_wire();
-        assert_eq!((open.resource_type, open.pattern_type, open.operation), (wire::ANY, wire::ANY, wire::ANY));
+        let raw = AclFilter::exactly(&acl).raw();
+        assert_eq!((raw.resource_type, raw.pattern_type, raw.operation, raw.permission), (2, 3, 3, 3));
+        assert!(raw.resource_name.is_some() && raw.principal.is_some() && raw.host.is_some());
+        let open = AclFilter::default().raw();
+        assert_eq!((open.resource_type, open.pattern_type, open.operation, open.permission), (ANY, ANY, ANY, ANY));
     }
 }

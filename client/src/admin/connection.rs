@@ -1,5 +1,6 @@
 //! The connection behind the admin calls: opened on first use, reopened when it broke, always to a bootstrap address.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ struct Open {
     connection: Option<Arc<BrokerConnection>>,
     /// The credential that worked, tried first when the connection is opened again.
     attempt: usize,
+    /// Brokers that had to be asked by name, by address.
+    others: HashMap<String, Arc<BrokerConnection>>,
 }
 
 impl fmt::Debug for Admin {
@@ -85,23 +88,54 @@ impl Admin {
         let mut broken = false;
         loop {
             let connection = self.connection().await?;
-            let version = connection.negotiate_api_version(api.key, api.max, api.min).ok_or_else(|| {
-                Error::Unsupported { what: api.name.to_owned(), server: connection.address().to_owned() }
-            })?;
-            let sent = connection.send_request(api.key, version, |buf| request.encode_versioned(version, buf)).await;
-            let decoded = sent.and_then(|mut bytes| Resp::decode_versioned(version, &mut bytes));
-            let error = match decoded {
+            let error = match exchange(&connection, api, request).await {
                 Ok(response) => return Ok(response),
-                Err(error) => error,
+                Err(Exchange::Failed(error)) => error,
+                Err(Exchange::Unsupported(error)) => return Err(error),
             };
             if api.kind == Kind::Read && !broken && matches!(error, KrafkaError::Network(_)) {
                 broken = true;
                 self.forget(&connection).await;
                 continue;
             }
-            let timeout = self.shared.profile.request_timeout;
-            return Err(Place { server: connection.address(), what: api.name, user: None, timeout }.error(&error));
+            return Err(match self.place(&connection, api).error(&error) {
+                Error::Connection { what, server, reason } if self.shared.profile.username().is_none() => {
+                    let reason = format!("{reason}; the port may expect SASL, and no user is set");
+                    Error::Connection { what, server, reason }
+                }
+                other => other,
+            });
         }
+    }
+
+    /// The same, at one broker. Only for clusters whose bootstrap servers answered that another broker must be asked;
+    /// Lockgate's answer everything.
+    pub(super) async fn call_at<Req, Resp>(&self, address: &str, api: Api, request: &Req) -> Result<Resp>
+    where
+        Req: VersionedEncode,
+        Resp: VersionedDecode,
+    {
+        let connection = self.connection_to(address).await?;
+        exchange(&connection, api, request).await.map_err(|error| match error {
+            Exchange::Failed(error) => self.place(&connection, api).error(&error),
+            Exchange::Unsupported(error) => error,
+        })
+    }
+
+    async fn connection_to(&self, address: &str) -> Result<Arc<BrokerConnection>> {
+        let mut open = self.shared.open.lock().await;
+        if let Some(connection) = open.others.get(address).filter(|connection| connection.is_usable()) {
+            return Ok(connection.clone());
+        }
+        let connection = dial_as(&self.shared.profile, &[address.to_owned()], open.attempt).await?;
+        let connection = Arc::new(connection);
+        open.others.insert(address.to_owned(), connection.clone());
+        Ok(connection)
+    }
+
+    fn place<'a>(&self, connection: &'a BrokerConnection, api: Api) -> Place<'a> {
+        let timeout = self.shared.profile.request_timeout;
+        Place { server: connection.address(), what: api.name, user: None, timeout }
     }
 
     /// Bound that a broker is told for a change, a little under our own so that its answer arrives.
@@ -117,7 +151,8 @@ impl Admin {
         }
         let (connection, attempt) = dial(&self.shared.profile, open.attempt).await?;
         let connection = Arc::new(connection);
-        *open = Open { connection: Some(connection.clone()), attempt };
+        open.connection = Some(connection.clone());
+        open.attempt = attempt;
         Ok(connection)
     }
 
@@ -129,12 +164,30 @@ impl Admin {
     }
 }
 
+enum Exchange {
+    Failed(KrafkaError),
+    Unsupported(Error),
+}
+
+async fn exchange<Req, Resp>(connection: &BrokerConnection, api: Api, request: &Req) -> Result<Resp, Exchange>
+where
+    Req: VersionedEncode,
+    Resp: VersionedDecode,
+{
+    let version = connection.negotiate_api_version(api.key, api.max, api.min).ok_or_else(|| {
+        let server = connection.address().to_owned();
+        Exchange::Unsupported(Error::Unsupported { what: api.name.to_owned(), server })
+    })?;
+    let sent = connection.send_request(api.key, version, |buf| request.encode_versioned(version, buf)).await;
+    sent.and_then(|mut bytes| Resp::decode_versioned(version, &mut bytes)).map_err(Exchange::Failed)
+}
+
 /// Tries each credential at each server, the one that worked last time first.
 async fn dial(profile: &Profile, first: usize) -> Result<(BrokerConnection, usize)> {
     let attempts = profile.attempts();
     let mut refused = None;
     for attempt in (0..attempts).map(|step| (first + step) % attempts) {
-        match dial_as(profile, attempt).await {
+        match dial_as(profile, profile.servers(), attempt).await {
             Ok(connection) => return Ok((connection, attempt)),
             Err(error @ Error::Authentication { .. }) => refused = refused.or(Some(error)),
             Err(error) => return Err(error),
@@ -145,7 +198,7 @@ async fn dial(profile: &Profile, first: usize) -> Result<(BrokerConnection, usiz
 
 /// Tries each server with one credential. A server that answers and refuses is worth more to the user than one that is
 /// out of reach, so its error wins.
-async fn dial_as(profile: &Profile, attempt: usize) -> Result<BrokerConnection> {
+async fn dial_as(profile: &Profile, servers: &[String], attempt: usize) -> Result<BrokerConnection> {
     let config = ConnectionConfig::builder()
         .client_id("lockgate")
         .connect_timeout(profile.connect_timeout)
@@ -155,7 +208,7 @@ async fn dial_as(profile: &Profile, attempt: usize) -> Result<BrokerConnection> 
         .map_err(|error| Error::Settings(error.to_string()))?;
     let mut tried = Vec::new();
     let mut refused = None;
-    for server in profile.servers() {
+    for server in servers {
         let cause = match BrokerConnection::connect(server, config.clone()).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
@@ -168,11 +221,15 @@ async fn dial_as(profile: &Profile, attempt: usize) -> Result<BrokerConnection> 
             Error::Timeout { .. } => {
                 tried.push((server.clone(), format!("no answer within {:?}", profile.connect_timeout)))
             }
+            // What a TLS port says to a client without TLS, and the other way round, is no Kafka answer.
+            Error::Answer { .. } => tried.push((server.clone(), OTHER_PROTOCOL.to_owned())),
             other => refused = refused.or(Some(other)),
         }
     }
     Err(refused.unwrap_or(Error::Unreachable { tried }))
 }
+
+const OTHER_PROTOCOL: &str = "it hung up; the port may expect TLS, or SASL, or neither of them";
 
 /// The plain cause inside the transport's nested messages.
 fn short_cause(reason: &str) -> String {
@@ -186,7 +243,7 @@ fn short_cause(reason: &str) -> String {
         return "the host name is not known".to_owned();
     }
     if lower.contains("eof") || lower.contains("closed") {
-        return "it closed the connection; it may expect TLS, or SASL, or neither".to_owned();
+        return OTHER_PROTOCOL.to_owned();
     }
     reason.to_owned()
 }

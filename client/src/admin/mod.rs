@@ -3,7 +3,7 @@
 //! An answer that speaks of several items gives one result per item, so that one topic's failure does not hide the
 //! others'; the outer result fails when the request as a whole did.
 
-mod acl_wire;
+mod acl_messages;
 mod acls;
 mod cluster;
 mod configs;

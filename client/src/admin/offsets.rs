@@ -7,6 +7,7 @@ use krafka::__private::protocol::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
     OffsetFetchResponse, VersionedEncode, versions,
 };
+use krafka::error::ErrorCode;
 use serde::Serialize;
 
 use super::connection::{Admin, Api, Kind};
@@ -104,6 +105,32 @@ impl Admin {
             OffsetSpec::Earliest => -2,
             OffsetSpec::AtTime(millis) => millis,
         };
+        let request = |partitions: &[TopicPartition]| self.list_request(partitions, timestamp);
+        let mut answers = offsets_of(self.call(LIST, &request(partitions)).await?);
+        let misplaced: Vec<TopicPartition> = answers
+            .iter()
+            .filter(|(_, (code, _))| *code == ErrorCode::NotLeaderForPartition)
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        for (address, partitions) in self.leaders(&misplaced).await? {
+            answers.extend(offsets_of(self.call_at(&address, LIST, &request(&partitions)).await?));
+        }
+        let mut offsets = BTreeMap::new();
+        let mut after_the_end = Vec::new();
+        for (partition, (code, offset)) in answers {
+            if code.is_ok() && offset < 0 && matches!(spec, OffsetSpec::AtTime(_)) {
+                after_the_end.push(partition);
+            } else {
+                offsets.insert(partition, answer(code, None).map(|()| offset));
+            }
+        }
+        if !after_the_end.is_empty() {
+            offsets.extend(Box::pin(self.list_offsets(&after_the_end, OffsetSpec::Latest)).await?);
+        }
+        Ok(offsets)
+    }
+
+    fn list_request(&self, partitions: &[TopicPartition], timestamp: i64) -> ListOffsetsRequest {
         let topics = by_topic(partitions.iter().map(|partition| (partition, ())))
             .into_iter()
             .map(|(name, partitions)| ListOffsetsRequestTopic {
@@ -118,30 +145,34 @@ impl Admin {
                     .collect(),
             })
             .collect();
-        let timeout_ms = Some(self.broker_timeout_ms());
-        let request = ListOffsetsRequest { replica_id: -1, isolation_level: 0, topics, timeout_ms };
-        let response: ListOffsetsResponse = self.call(LIST, &request).await?;
-        let mut offsets = BTreeMap::new();
-        let mut after_the_end = Vec::new();
-        for topic in response.topics {
-            for answered in topic.partitions {
-                let partition = TopicPartition { topic: topic.name.clone(), partition: answered.partition_index };
-                if answered.error_code.is_ok() && answered.offset < 0 && matches!(spec, OffsetSpec::AtTime(_)) {
-                    after_the_end.push(partition);
-                } else {
-                    offsets.insert(partition, answer(answered.error_code, None).map(|()| answered.offset));
-                }
+        ListOffsetsRequest { replica_id: -1, isolation_level: 0, topics, timeout_ms: Some(self.broker_timeout_ms()) }
+    }
+
+    /// The leaders' addresses with their partitions, for clusters that answer at the leader alone.
+    async fn leaders(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<String, Vec<TopicPartition>>> {
+        let mut leaders: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
+        if partitions.is_empty() {
+            return Ok(leaders);
+        }
+        let mut names: Vec<&str> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
+        names.dedup();
+        let topics = self.describe_topics(&names).await?;
+        let brokers = self.describe_cluster().await?.brokers;
+        for wanted in partitions {
+            let topic = topics.get(&wanted.topic).and_then(|topic| topic.as_ref().ok());
+            let partition = topic.and_then(|topic| topic.partitions.iter().find(|own| own.index == wanted.partition));
+            let leader = partition.and_then(|own| brokers.iter().find(|broker| broker.id == own.leader));
+            if let Some(broker) = leader {
+                leaders.entry(format!("{}:{}", broker.host, broker.port)).or_default().push(wanted.clone());
             }
         }
-        if !after_the_end.is_empty() {
-            offsets.extend(Box::pin(self.list_offsets(&after_the_end, OffsetSpec::Latest)).await?);
-        }
-        Ok(offsets)
+        Ok(leaders)
     }
 
     /// Everything that the group has committed.
     pub async fn committed_offsets(&self, group: &str) -> Result<BTreeMap<TopicPartition, Result<CommittedOffset>>> {
-        let response: OffsetFetchResponse = self.call(FETCH, &FetchAll { group }).await?;
+        let code = |response: &OffsetFetchResponse| Some(response.error_code);
+        let response = self.call_group(group, FETCH, &FetchAll { group }, code).await?;
         answer(response.error_code, None)?;
         let mut offsets = BTreeMap::new();
         for topic in response.topics {
@@ -191,7 +222,10 @@ impl Admin {
             retention_time_ms: -1,
             topics,
         };
-        let response: OffsetCommitResponse = self.call(COMMIT, &request).await?;
+        let code = |response: &OffsetCommitResponse| {
+            response.topics.first().and_then(|topic| topic.partitions.first()).map(|partition| partition.error_code)
+        };
+        let response = self.call_group(group, COMMIT, &request, code).await?;
         let mut results = BTreeMap::new();
         for topic in response.topics {
             for committed in topic.partitions {
@@ -218,6 +252,17 @@ impl Admin {
             })
             .collect())
     }
+}
+
+fn offsets_of(response: ListOffsetsResponse) -> BTreeMap<TopicPartition, (ErrorCode, i64)> {
+    let mut offsets = BTreeMap::new();
+    for topic in response.topics {
+        for answered in topic.partitions {
+            let partition = TopicPartition { topic: topic.name.clone(), partition: answered.partition_index };
+            offsets.insert(partition, (answered.error_code, answered.offset));
+        }
+    }
+    offsets
 }
 
 fn by_topic<'a, T>(partitions: impl Iterator<Item = (&'a TopicPartition, T)>) -> BTreeMap<String, Vec<(i32, T)>> {

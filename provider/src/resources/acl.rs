@@ -47,7 +47,7 @@ impl Resource for AclResource {
                 Attribute::optional("host", Type::String, "The client's address, or `*` for any. Default `*`.")
                     .default("*")
                     .replaces(),
-                text("resource_type", "`Topic`, `Group`, `Cluster`, `TransactionalId` or `DelegationToken`."),
+                text("resource_type", "`Topic`, `Group`, `Cluster`, `TransactionalId`, `DelegationToken` or `User`."),
                 text("resource_name", "Name of the resource; `*` for all; `kafka-cluster` for the type `Cluster`."),
                 Attribute::optional(
                     "pattern_type",
@@ -60,7 +60,7 @@ impl Resource for AclResource {
                     "operations",
                     Type::string_set(),
                     "`All`, `Read`, `Write`, `Create`, `Delete`, `Alter`, `Describe`, `ClusterAction`, `DescribeConfigs`, \
-                     `AlterConfigs`, `IdempotentWrite`. Changed in place.",
+                     `AlterConfigs`, `IdempotentWrite`, `CreateTokens`, `DescribeTokens`. Changed in place.",
                 ),
                 Attribute::optional("permission", Type::String, "`Allow` or `Deny`. Default `Allow`.")
                     .default("Allow")

@@ -21,9 +21,10 @@ impl Guarded for MetadataRequest {
         let visible = |topic: &mut MetadataRequestTopic| match &topic.name {
             Some(name) => access.allows(Operation::Describe, ResourceType::Topic, name),
             // An unknown id is answered as such.
-            None => access.image().topic_by_id(topic.topic_id).is_none_or(|found| {
-                access.allows(Operation::Describe, ResourceType::Topic, found.name.as_str())
-            }),
+            None => access
+                .image()
+                .topic_by_id(topic.topic_id)
+                .is_none_or(|found| access.allows(Operation::Describe, ResourceType::Topic, found.name.as_str())),
         };
         Ok(topics.extract_if(.., |topic| !visible(topic)).collect())
     }

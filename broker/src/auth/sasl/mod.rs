@@ -98,9 +98,15 @@ enum State {
     /// No mechanism chosen.
     Start,
     Plain,
-    Scram(ScramExchange),
+    Scram(Box<ScramExchange>),
     /// Succeeded or failed.
     Over,
+}
+
+impl State {
+    fn scram(mechanism: ScramMechanism) -> Self {
+        Self::Scram(Box::new(ScramExchange::new(mechanism)))
+    }
 }
 
 /// One client's authentication. Authenticating again (KIP-368) takes a new session; its principal must be the same.
@@ -141,8 +147,8 @@ impl SaslSession {
         let chosen = self.mechanisms.iter().find(|offered| mechanism_name(**offered) == mechanism);
         self.state = match chosen.ok_or(ResponseError::UnsupportedSaslMechanism)? {
             SaslMechanism::Plain => State::Plain,
-            SaslMechanism::ScramSha256 => State::Scram(ScramExchange::new(ScramMechanism::Sha256)),
-            SaslMechanism::ScramSha512 => State::Scram(ScramExchange::new(ScramMechanism::Sha512)),
+            SaslMechanism::ScramSha256 => State::scram(ScramMechanism::Sha256),
+            SaslMechanism::ScramSha512 => State::scram(ScramMechanism::Sha512),
         };
         Ok(())
     }
@@ -161,9 +167,12 @@ impl SaslSession {
             State::Scram(exchange) => {
                 let users = self.shared.catalog.image().users.clone();
                 let (step, next) = exchange.advance(&users, &self.shared.secret, message);
-                self.state = next.map_or(State::Over, State::Scram);
+                self.state = next.map_or(State::Over, |next| State::Scram(Box::new(next)));
                 step
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

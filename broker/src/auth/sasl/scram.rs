@@ -262,7 +262,9 @@ impl ScramExchange {
         if last.channel_binding != challenge.gs2_header.as_bytes() {
             return Err(Refusal::Malformed("the channel binding is not the one of the first message"));
         }
-        if last.nonce != challenge.nonce {
+        // Only the end is compared, as Kafka does: librdkafka before 2.6.1 sends its own nonce twice. The server's part,
+        // which makes the exchange fresh, is there in full, and the proof covers what was sent.
+        if !last.nonce.ends_with(challenge.nonce.as_str()) {
             return Err(Refusal::Malformed("the nonce is not the one of this exchange"));
         }
         if last.proof.len() != self.mechanism.octets() {
@@ -290,4 +292,83 @@ impl ScramExchange {
 enum Refusal {
     Malformed(&'static str),
     Credentials(String, &'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exchange of RFC 7677, section 3.
+    #[test]
+    fn rfc_7677_example() {
+        let mechanism = ScramMechanism::Sha256;
+        let salt = BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").expect("base64");
+        let salted = mechanism.salted_password(b"pencil", &salt, 4096);
+        let credential = ScramCredential::from_salted(mechanism, &salted, salt, 4096);
+        let user = Arc::new(User::from([(mechanism, credential)]));
+        let users = BTreeMap::from([("user".to_owned(), user)]);
+        let exchange =
+            ScramExchange { mechanism, server_nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned(), challenge: None };
+
+        let (step, exchange) = exchange.advance(&users, &[0; 32], b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+        let Step::Continue(challenge) = step else { panic!("a challenge should come, not {step:?}") };
+        let expected = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+        assert_eq!(challenge, expected);
+
+        let answer = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+            p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+        let (step, rest) = exchange.expect("one message is missing").advance(&users, &[0; 32], answer);
+        let Step::Done { principal, bytes } = step else { panic!("it should succeed, not {step:?}") };
+        assert_eq!(bytes, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert_eq!(principal, Principal::user("user"));
+        assert!(rest.is_none());
+    }
+
+    /// PBKDF2-HMAC-SHA-512, as RFC 5802 uses it, against a published vector ("password", "salt", 4096).
+    #[test]
+    fn sha_512_vector() {
+        let salted = ScramMechanism::Sha512.salted_password(b"password", b"salt", 4096);
+        let hex: String = salted.iter().take(16).map(|octet| format!("{octet:02x}")).collect();
+        assert_eq!(hex, "d197b1b33db0143e018b12f3d1d1479e");
+    }
+
+    #[test]
+    fn first_messages() {
+        let parsed = parse_client_first(b"y,a=a=2Cb,n=a=2Cb,r=xyz,ext=1").expect("valid");
+        assert_eq!((parsed.user.as_str(), parsed.nonce, parsed.gs2_header), ("a,b", "xyz", "y,a=a=2Cb,"));
+        assert_eq!(parsed.bare, "n=a=2Cb,r=xyz,ext=1");
+        let bad: [&[u8]; 14] = [
+            b"",
+            b"n",
+            b"n,",
+            b"n,,",
+            b"x,,n=u,r=z",
+            b"p=tls-unique,,n=u,r=z",
+            b"n,,m=ext,n=u,r=z",
+            b"n,,n=,r=z",
+            b"n,,n=u,r=",
+            b"n,,n=u=,r=z",
+            b"n,,n=u=2D,r=z",
+            b"n,a=v,n=u,r=z",
+            b"n,u,n=u,r=z",
+            b"n,,n=u,r=z,tokenauth=true",
+        ];
+        for message in bad {
+            assert!(parse_client_first(message).is_err(), "{}", String::from_utf8_lossy(message));
+        }
+        assert!(parse_client_first(format!("n,,n={},r=z", "u".repeat(MAX_NAME + 1)).as_bytes()).is_err());
+        assert!(parse_client_first(format!("n,,n=u,r={}", "z".repeat(MAX_NONCE + 1)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn last_messages() {
+        let parsed = parse_client_final(b"c=biws,r=xyz,ext=1,p=AAE=").expect("valid");
+        assert_eq!((parsed.without_proof, parsed.nonce), ("c=biws,r=xyz,ext=1", "xyz"));
+        assert_eq!((parsed.channel_binding, parsed.proof), (b"n,,".to_vec(), vec![0, 1]));
+        let bad: [&[u8]; 6] =
+            [b"", b"c=biws,r=x", b"r=x,p=AAE=", b"c=biws,p=AAE=", b"c=?,r=x,p=AAE=", b"c=biws,r=x,p=?"];
+        for message in bad {
+            assert!(parse_client_final(message).is_err(), "{}", String::from_utf8_lossy(message));
+        }
+    }
 }

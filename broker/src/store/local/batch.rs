@@ -8,6 +8,8 @@ use crate::store::Offset;
 
 /// Bytes before the records.
 pub(super) const HEADER_LEN: usize = 61;
+/// Largest batch that is stored or believed (bytes): bounds what a damaged length makes recovery read into memory.
+pub(super) const MAX_BATCH_BYTES: u64 = 256 << 20;
 /// Base offset and length, which the length does not count.
 const LENGTH_OVERHEAD: usize = 12;
 /// The CRC covers everything from the attributes on.
@@ -122,7 +124,7 @@ impl<'a> Scan<'a> {
             return Ok(None);
         }
         let Some(header) = Header::parse(self.bytes(position, HEADER_LEN as u64)?) else { return Ok(None) };
-        if position + header.size > self.end {
+        if header.size > MAX_BATCH_BYTES || position + header.size > self.end {
             return Ok(None);
         }
         let bytes = self.bytes(position, header.size)?;

@@ -11,7 +11,7 @@ use super::recovery::{Trust, first_append_ms, recover};
 use super::segment::{LOG, file_path};
 use super::state::{State, read_checksummed, write_checksummed};
 use super::upkeep::STATE;
-use super::{CLEAN_SHUTDOWN, DELETED, LEADER_EPOCH, NEW, PARTITIONS, Shared, Slot, refuse, unknown};
+use super::{CLEAN_SHUTDOWN, LEADER_EPOCH, NEW, PARTITIONS, Shared, Slot, is_passing, refuse, unknown};
 use crate::store::{Loaded, PartitionOptions, PartitionStore, StoreError};
 
 fn write_epoch(fs: &dyn FileSystem, data: &Path, epoch: i32) -> io::Result<()> {
@@ -53,7 +53,7 @@ pub(super) fn prepare(fs: &dyn FileSystem, volume: &dyn Volume, data: &Path) -> 
             }
         }
         for name in fs.read_dir(&data.join(PARTITIONS))? {
-            if name.ends_with(NEW) || name.ends_with(DELETED) {
+            if is_passing(&name) {
                 remove_folder(fs, &data.join(PARTITIONS).join(name))?;
             }
         }

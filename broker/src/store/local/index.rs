@@ -141,7 +141,6 @@ pub(super) struct IndexFiles {
     offset_entries: usize,
     times: Arc<dyn DataFile>,
     time_entries: usize,
-    pub(super) max_timestamp: i64,
 }
 
 impl IndexFiles {
@@ -159,7 +158,6 @@ impl IndexFiles {
             offset_entries: index.offsets.len(),
             times,
             time_entries: index.times.len(),
-            max_timestamp: index.max_timestamp(),
         }))
     }
 
@@ -183,6 +181,18 @@ impl IndexFiles {
         let relative = count.checked_sub(1).map(read).transpose()?.map_or(0, |entry| entry.relative);
         Ok(self.base + i64::from(relative))
     }
+}
+
+/// The largest timestamp that a `.timeindex` tells; -1 when there is none.
+pub(super) fn newest_timestamp(times: &dyn DataFile) -> io::Result<i64> {
+    let len = times.len()?;
+    if !len.is_multiple_of(TIME_ENTRY as u64) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let Some(last) = len.checked_sub(TIME_ENTRY as u64) else { return Ok(-1) };
+    let mut bytes = [0; TIME_ENTRY];
+    read_entry(times, last as usize, &mut bytes, false)?;
+    Ok(time_entry(&bytes).timestamp)
 }
 
 fn read_entry(file: &dyn DataFile, position: usize, bytes: &mut [u8], cached: bool) -> io::Result<()> {

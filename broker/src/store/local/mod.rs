@@ -25,6 +25,13 @@ mod segment;
 mod state;
 mod upkeep;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
@@ -146,6 +153,11 @@ fn partition_of(name: &str) -> Option<PartitionId> {
     (folder_name(id) == name).then_some(id)
 }
 
+/// The name of a folder that is being made or deleted.
+fn is_passing(name: &str) -> bool {
+    name.ends_with(NEW) || name.ends_with(DELETED)
+}
+
 impl LocalStore {
     /// Takes the data folder, exclusively, and prepares it. Blocks for a few flushes.
     pub fn open(
@@ -224,7 +236,8 @@ impl Store for LocalStore {
         let (shared, folder) = (self.shared.clone(), self.partitions());
         blocking(move || {
             let names = shared.fs.read_dir(&folder).map_err(|error| unknown(format_args!("listing: {error}")))?;
-            let (ours, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| partition_of(name).is_some());
+            let (ours, others): (Vec<_>, Vec<_>) =
+                names.iter().filter(|name| !is_passing(name)).partition(|name| partition_of(name).is_some());
             others
                 .iter()
                 .for_each(|name| tracing::warn!(folder = %folder.display(), name, "not a partition, left alone"));
@@ -302,6 +315,8 @@ impl Store for LocalStore {
             blocking(move || {
                 shared.flusher.stop();
                 threads.into_iter().for_each(|thread| _ = thread.join());
+                // Whatever still changes files finishes first.
+                slots.iter().for_each(|slot| drop(slot.structure.lock()));
                 let marked = result.and_then(|()| {
                     let marker = data.join(CLEAN_SHUTDOWN);
                     let mark = shared.fs.create(&marker).and_then(|file| file.sync_data());
@@ -325,6 +340,6 @@ impl Drop for LocalStore {
                 handle.fail("the store is closed");
             }
         }
-        self.shared.volume.unlock();
+        // The lock goes with the last handle or thread, so that nobody else starts while one still writes.
     }
 }

