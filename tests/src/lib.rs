@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod requests;
 pub mod scram;
 pub mod segments;
+pub mod terraform;
 pub mod volume;
 pub mod wire;
 
