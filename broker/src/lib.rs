@@ -2,9 +2,18 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connection;
+pub mod group;
+pub mod http;
+pub mod limits;
 pub mod log;
+pub mod logging;
+pub mod metrics;
+pub mod protocol;
+pub mod server;
 pub mod service;
 pub mod store;
 pub mod tls;

@@ -8,6 +8,7 @@ pub mod audit;
 mod authorizer;
 mod guard;
 pub mod mapping;
+mod operations;
 mod principal;
 pub mod sasl;
 
@@ -113,8 +114,10 @@ impl<R: Guarded> Authorized<R> {
     }
 }
 
-/// The only way to an [`Authorized`] request.
-pub fn authorize<R: Guarded>(mut request: R, access: Access) -> Result<Authorized<R>, Refusal> {
-    let denied = request.guard(&access)?;
-    Ok(Authorized { request, denied, access })
+/// The only way to an [`Authorized`] request. A request refused as a whole comes back, to be answered.
+pub fn authorize<R: Guarded>(mut request: R, access: Access) -> Result<Authorized<R>, (Refusal, R)> {
+    match request.guard(&access) {
+        Ok(denied) => Ok(Authorized { request, denied, access }),
+        Err(refusal) => Err((refusal, request)),
+    }
 }

@@ -4,12 +4,14 @@
 //! catalog does not know where its log is kept: see [`CatalogLog`].
 
 pub mod acl;
+pub mod broker_config;
 mod image;
 #[cfg(test)]
 pub(crate) mod memory_log;
 mod name;
 mod partition_log;
 pub mod record;
+pub mod topic_config;
 
 use std::fmt;
 use std::sync::Arc;

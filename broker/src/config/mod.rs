@@ -1,9 +1,16 @@
 //! The broker's settings: one TOML file, environment overrides, defaults. Plain data.
 
+mod load;
+pub mod reference;
+mod validate;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, load};
+pub use validate::host_and_port;
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +34,7 @@ pub struct Config {
     pub http: Http,
     pub log: LogOutput,
     pub limits: Limits,
+    pub groups: Groups,
     /// Defaults of topic configs, under Kafka's names (`retention.ms`).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
 }
@@ -144,6 +152,34 @@ pub struct Limits {
     pub stop_seconds: u64,
 }
 
+/// Consumer groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Groups {
+    /// The first members of an empty group wait this long for others (milliseconds).
+    pub initial_rebalance_delay_ms: u64,
+    /// Members of one group.
+    pub max_size: usize,
+    /// Session timeouts that members may ask for (milliseconds).
+    pub min_session_timeout_ms: u64,
+    pub max_session_timeout_ms: u64,
+    /// Offsets of a group without members are forgotten after this long (minutes).
+    pub offsets_retention_minutes: u64,
+}
+
+impl Default for Groups {
+    /// Apache Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            initial_rebalance_delay_ms: 3_000,
+            max_size: 10_000,
+            min_session_timeout_ms: 6_000,
+            max_session_timeout_ms: 1_800_000,
+            offsets_retention_minutes: 10_080,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -158,6 +194,7 @@ impl Default for Config {
             http: Http::default(),
             log: LogOutput::default(),
             limits: Limits::default(),
+            groups: Groups::default(),
             topic_defaults: Default::default(),
         }
     }
@@ -176,6 +213,15 @@ impl Default for Listener {
             principal_mapping_rules: Vec::new(),
             certificate_file: None,
             key_file: None,
+        }
+    }
+}
+
+impl Listener {
+    /// Without TLS, PLAIN shows passwords to the network: there it has to be named.
+    fn default_mechanisms(&mut self, unnamed: bool) {
+        if unnamed && !self.protocol.tls() {
+            self.mechanisms.retain(|mechanism| *mechanism != SaslMechanism::Plain);
         }
     }
 }
@@ -204,3 +250,6 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,23 +1,38 @@
 //! Partitions as Kafka means them: offsets, leader epochs, high watermark, producer state, retention, compaction.
 //! Exists once, above whichever [`crate::store`] holds the bytes.
 
+mod cleaner;
+pub mod codec;
+mod compact;
 mod config;
+mod epochs;
+mod fetch;
+pub mod header;
+mod logs;
+mod maintenance;
+#[cfg(test)]
+mod memory;
+mod partition;
+mod producers;
 pub mod records;
+mod retention;
+mod slices;
+#[cfg(test)]
+mod tests;
+pub mod validate;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 pub use config::{Cleanup, Compression, LogConfig, TimestampType};
+pub use logs::Logs;
+pub use partition::Partition;
+pub use slices::{read_slice, read_slice_blocking};
 
-use crate::clock::Clock;
-use crate::store::{Durable, Offset, PartitionId, Slice, Store, StoreError};
+use crate::store::{Durable, Offset, Slice, StoreError};
 
 /// What the log refuses, each with the Kafka error that clients see.
 #[derive(Clone, Debug, Error)]
@@ -50,6 +65,10 @@ impl LogError {
             LogError::Store(_) => ResponseError::KafkaStorageError,
         }
     }
+}
+
+fn refused(code: ResponseError, message: impl ToString) -> LogError {
+    LogError::Refused { code, message: message.to_string() }
 }
 
 /// When a producer wants its answer.
@@ -125,139 +144,4 @@ pub struct TimestampOffset {
     pub timestamp: i64,
     pub offset: Offset,
     pub leader_epoch: i32,
-}
-
-/// All partitions of this broker.
-pub struct Logs {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Logs {
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { store, clock })
-    }
-
-    /// Opens the partitions that the catalog knows; sets aside (and logs) what the store holds beyond them, except
-    /// `keep`. A partition that cannot be opened is offline, said in the log, and the others go on.
-    pub async fn load(
-        &self,
-        _known: Vec<(PartitionId, Arc<LogConfig>)>,
-        _keep: &[PartitionId],
-    ) -> Result<(), LogError> {
-        unimplemented!()
-    }
-
-    /// Opens (or with `create`, makes) one partition.
-    pub async fn open(
-        &self,
-        _id: PartitionId,
-        _config: Arc<LogConfig>,
-        _create: bool,
-    ) -> Result<Arc<Partition>, LogError> {
-        unimplemented!()
-    }
-
-    pub fn get(&self, _id: PartitionId) -> Result<Arc<Partition>, LogError> {
-        unimplemented!()
-    }
-
-    /// Gives a topic's partitions new settings.
-    pub fn configure(&self, _topic: Uuid, _config: Arc<LogConfig>) {
-        unimplemented!()
-    }
-
-    /// Deletes partitions; waiting fetches wake with `UnknownPartition`.
-    pub async fn delete(&self, _ids: &[PartitionId]) -> Result<(), LogError> {
-        unimplemented!()
-    }
-
-    /// Runs retention, compaction, producer expiry and reopening of failed partitions until cancelled.
-    pub async fn run_maintenance(self: Arc<Self>, _stop: CancellationToken) {
-        unimplemented!()
-    }
-
-    /// Bytes stored per open partition, for metrics and DescribeLogDirs.
-    pub fn sizes(&self) -> HashMap<PartitionId, u64> {
-        unimplemented!()
-    }
-
-    /// Flushes, checkpoints and closes everything; marks a clean shutdown.
-    pub async fn close(&self) -> Result<(), LogError> {
-        unimplemented!()
-    }
-}
-
-/// One open partition.
-pub struct Partition {
-    id: PartitionId,
-}
-
-impl Partition {
-    pub fn id(&self) -> PartitionId {
-        self.id
-    }
-
-    /// Appends exactly one batch from a client, after every check that the architecture names.
-    pub fn append(&self, _batch: Bytes, _acks: Acks) -> Result<Appended, LogError> {
-        unimplemented!()
-    }
-
-    /// Appends records of the broker's own (offsets, catalog), as one uncompressed batch.
-    pub fn append_records(&self, _records: &[records::NewRecord]) -> Result<Appended, LogError> {
-        unimplemented!()
-    }
-
-    /// Whole batches from `from` on that the isolation allows. `current_epoch` is the client's idea of the leader
-    /// epoch (-1: none): FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when it differs.
-    pub async fn fetch(
-        &self,
-        _from: Offset,
-        _max_bytes: usize,
-        _at_least_one: bool,
-        _isolation: Isolation,
-    ) -> Result<Fetched, LogError> {
-        unimplemented!()
-    }
-
-    /// Whole batches up to the log end, durable or not: for the broker's own loading at start.
-    pub async fn read_all(&self, _from: Offset, _max_bytes: usize) -> Result<Slice, LogError> {
-        unimplemented!()
-    }
-
-    pub fn check_epoch(&self, _current_epoch: i32) -> Result<(), LogError> {
-        unimplemented!()
-    }
-
-    pub fn bounds(&self) -> Bounds {
-        unimplemented!()
-    }
-
-    pub fn leader_epoch(&self) -> i32 {
-        unimplemented!()
-    }
-
-    /// Changes whenever the high watermark moves or the handle fails; long polls wait on it.
-    pub fn watch(&self) -> watch::Receiver<Durable> {
-        unimplemented!()
-    }
-
-    pub fn epoch_end(&self, _leader_epoch: i32) -> Option<EpochEnd> {
-        unimplemented!()
-    }
-
-    /// First record at or after `timestamp` (ms).
-    pub async fn offset_for_time(&self, _timestamp: i64) -> Result<Option<TimestampOffset>, LogError> {
-        unimplemented!()
-    }
-
-    /// The record with the largest timestamp (ListOffsets -3).
-    pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
-        unimplemented!()
-    }
-
-    /// Moves the log start (DeleteRecords; -1: the high watermark) and returns where it is.
-    pub async fn delete_records(&self, _before: Offset) -> Result<Offset, LogError> {
-        unimplemented!()
-    }
 }

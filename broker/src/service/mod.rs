@@ -1,22 +1,67 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
 mod acl_filter;
+mod alter_configs;
 mod alter_user_scram_credentials;
+mod api_versions;
+mod configs;
 mod create_acls;
+mod create_partitions;
+mod create_topics;
 mod delete_acls;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
 mod describe_acls;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
 mod describe_user_scram_credentials;
+mod dispatch;
+mod fetch;
+mod fetch_session;
+mod find_coordinator;
+mod groups;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+mod producer_ids;
+mod sync_group;
+mod topics;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::{Request, StrBytes};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::auth::{Authorized, Guarded, Refusal, Session};
-use crate::catalog::Catalog;
+use crate::auth::sasl::Authenticator;
+use crate::auth::{Access, Authorized, Authorizer, Guarded, Refusal, Session};
+use crate::catalog::topic_config::TopicDefaults;
+use crate::catalog::{Catalog, Image};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::log::Logs;
+use crate::group;
+use crate::log::{LogError, Logs, Partition};
+use crate::store::PartitionId;
+
+pub use api_versions::api_versions;
+pub use dispatch::dispatch;
+pub use fetch::fetch;
+pub use fetch_session::FetchSessions;
+pub use produce::{Produced, produce};
+pub use producer_ids::ProducerIds;
 
 /// What services work with; made once at start.
 pub struct Services {
@@ -25,6 +70,30 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     pub catalog: Arc<Catalog>,
     pub logs: Arc<Logs>,
+    pub groups: Arc<group::Coordinator>,
+    pub producer_ids: ProducerIds,
+    pub fetch_sessions: FetchSessions,
+    pub authorizer: Authorizer,
+    pub authenticator: Arc<Authenticator>,
+    /// Cancelled when the broker stops: long polls answer at once.
+    pub stopping: CancellationToken,
+}
+
+impl Services {
+    /// The access of a session right now.
+    pub fn access(&self, session: &Arc<Session>) -> Access {
+        self.authorizer.access(session.clone(), self.catalog.image())
+    }
+
+    /// Defaults of topic configs as they are now.
+    pub fn topic_defaults<'a>(&'a self, image: &'a Image) -> TopicDefaults<'a> {
+        TopicDefaults { file: &self.config.topic_defaults, dynamic: &image.broker_configs }
+    }
+
+    /// A partition that the catalog knows and the log has open.
+    pub fn partition(&self, topic: Uuid, index: i32) -> Result<Arc<Partition>, LogError> {
+        self.logs.get(PartitionId { topic, index })
+    }
 }
 
 /// Facts about one request.

@@ -4,6 +4,10 @@
 //! shard). Both pass the suite in `conformance`. What a record *means* (duplicates, epochs, retention, compaction) is
 //! decided once, in [`crate::log`].
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub mod local;
+
 use std::ops::Range;
 use std::sync::Arc;
 

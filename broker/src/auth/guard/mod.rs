@@ -1,4 +1,8 @@
 //! What each request needs, one file per family.
 
 mod acls;
+mod configs;
+mod groups;
+mod records;
+mod topics;
 mod users;

@@ -257,7 +257,9 @@ impl ScramExchange {
         if last.channel_binding != challenge.gs2_header.as_bytes() {
             return Err(Refusal::Malformed("the channel binding is not the one of the first message"));
         }
-        if last.nonce != challenge.nonce {
+        // Only the end is compared, as Kafka does: librdkafka before 2.6.1 sends its own nonce twice. The server's part,
+        // which makes the exchange fresh, is there in full, and the proof covers what was sent.
+        if !last.nonce.ends_with(challenge.nonce.as_str()) {
             return Err(Refusal::Malformed("the nonce is not the one of this exchange"));
         }
         if last.proof.len() != self.mechanism.octets() {

@@ -1,0 +1,111 @@
+//! Cuts a byte stream into request frames, without copying, within bounds.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits;
+
+/// Unit in which the budget for bytes in flight is counted.
+const BUDGET_UNIT: usize = 1 << 10;
+
+#[derive(Debug, Error)]
+pub(super) enum FrameError {
+    #[error("a request of {size} bytes is larger than the {limit} that are allowed")]
+    TooLarge { size: usize, limit: usize },
+    #[error("the first bytes are not a Kafka request{0}")]
+    NotKafka(&'static str),
+}
+
+/// A whole frame, and its share of the budget until it is dropped.
+pub(super) struct Frame {
+    pub(super) bytes: Bytes,
+    pub(super) budget: Option<OwnedSemaphorePermit>,
+}
+
+/// The receive buffer of one connection.
+pub(super) struct Frames {
+    buffer: BytesMut,
+    /// Budget for the frame that is being received, once it is known to be large.
+    reserved: Option<OwnedSemaphorePermit>,
+    budget: Arc<Semaphore>,
+    /// Room to make for the next read.
+    chunk: usize,
+}
+
+impl Frames {
+    pub(super) fn new(budget: Arc<Semaphore>) -> Self {
+        Self { buffer: BytesMut::new(), reserved: None, budget, chunk: limits::RECEIVE_BUFFER_SMALL }
+    }
+
+    /// The semaphore that [`Frames`] of all connections share.
+    pub(super) fn budget(bytes: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new((bytes / BUDGET_UNIT).clamp(1, Semaphore::MAX_PERMITS)))
+    }
+
+    /// Takes the next whole frame (without its length) if it has arrived.
+    pub(super) fn next(&mut self, limit: usize) -> Result<Option<Frame>, FrameError> {
+        let Some(size) = self.size(limit)? else { return Ok(None) };
+        if self.buffer.len() < 4 + size {
+            return Ok(None);
+        }
+        self.buffer.advance(4);
+        let bytes = self.buffer.split_to(size).freeze();
+        Ok(Some(Frame { bytes, budget: self.reserved.take() }))
+    }
+
+    /// True when part of a frame has arrived.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Reads more. 0 means that the client has closed its side. Cancel safe.
+    pub(super) async fn read(&mut self, source: &mut (impl AsyncRead + Unpin), limit: usize) -> io::Result<usize> {
+        let missing = match self.size(limit) {
+            Ok(Some(size)) => (4 + size).saturating_sub(self.buffer.len()),
+            _ => 0,
+        };
+        if missing > limits::RECEIVE_BUFFER_SMALL && self.reserved.is_none() {
+            let units = missing.div_ceil(BUDGET_UNIT) as u32;
+            // The semaphore is never closed.
+            self.reserved = Arc::clone(&self.budget).acquire_many_owned(units).await.ok();
+        }
+        let room = missing.max(self.chunk);
+        if self.buffer.is_empty() && self.chunk == limits::RECEIVE_BUFFER_SMALL && self.buffer.capacity() > room * 4 {
+            // A connection that has gone quiet gives its large buffer back.
+            self.buffer = BytesMut::new();
+        }
+        if self.buffer.capacity() - self.buffer.len() < missing.max(limits::RECEIVE_BUFFER_SMALL) {
+            self.buffer.reserve(room);
+        }
+        let spare = self.buffer.capacity() - self.buffer.len();
+        let count = source.read_buf(&mut self.buffer).await?;
+        // A read that fills its room is followed by a larger one, a small read after an idle time by a small one.
+        if count == spare {
+            self.chunk = limits::RECEIVE_BUFFER_LARGE;
+        } else if count < limits::RECEIVE_BUFFER_SMALL / 2 && missing == 0 {
+            self.chunk = limits::RECEIVE_BUFFER_SMALL;
+        }
+        Ok(count)
+    }
+
+    fn size(&self, limit: usize) -> Result<Option<usize>, FrameError> {
+        let Some(head) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        let size = i32::from_be_bytes(*head);
+        match usize::try_from(size) {
+            Ok(size) if size <= limit => Ok(Some(size)),
+            _ if head.starts_with(&[0x16, 0x03]) => {
+                Err(FrameError::NotKafka(": they look like TLS, but this listener has no TLS"))
+            }
+            _ if head.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
+                Err(FrameError::NotKafka(": they look like text, such as HTTP"))
+            }
+            Ok(size) => Err(FrameError::TooLarge { size, limit }),
+            Err(_) => Err(FrameError::NotKafka(": the length is negative")),
+        }
+    }
+}

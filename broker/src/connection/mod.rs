@@ -1,0 +1,329 @@
+//! One client's connection: frames in, answers out, in the order of the requests.
+//!
+//! One task owns the socket and both directions. Produce requests are pipelined: the next one is appended while earlier
+//! ones wait for the disk. Every other request is answered before the next is begun, as Kafka does.
+
+mod authentication;
+mod frames;
+mod page_cache;
+mod read_ahead;
+mod transport;
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use kafka_protocol::messages::{ApiKey, ProduceRequest};
+use kafka_protocol::protocol::StrBytes;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+pub use read_ahead::ReadAhead;
+pub use transport::Transport;
+
+use crate::auth::Principal;
+use crate::limits;
+use crate::protocol::api::{ProtocolError, Request};
+use crate::protocol::{Response, encode};
+use crate::service::{Context, Services, api_versions, dispatch, produce};
+use authentication::{Authentication, Progress};
+use frames::{Frame, FrameError, Frames};
+
+/// Time for the answer that is being made when the broker stops.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
+/// What the listener knows of a new connection.
+pub struct Peer {
+    pub host: IpAddr,
+    pub listener: Arc<str>,
+    /// Host and port that clients of this listener are told.
+    pub advertised: (StrBytes, i32),
+    /// Offered SASL mechanisms; none on listeners without SASL.
+    pub sasl: Option<Arc<[crate::config::SaslMechanism]>>,
+    /// From the client's certificate, or anonymous. Counts only without SASL.
+    pub principal: Principal,
+}
+
+/// Why a connection was closed by the broker.
+#[derive(Debug, Error)]
+enum Closed {
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("connection failed: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("authentication failed")]
+    Authentication,
+    #[error("{0}")]
+    Slow(&'static str),
+    #[error("a request without acknowledgement failed")]
+    Unacknowledged,
+}
+
+/// The bytes that requests of all connections may hold at once.
+pub fn budget(bytes: usize) -> Arc<Semaphore> {
+    Frames::budget(bytes)
+}
+
+/// Serves a connection until one side ends it.
+pub async fn serve(
+    transport: impl Transport,
+    peer: Peer,
+    services: Arc<Services>,
+    budget: Arc<Semaphore>,
+    stop: CancellationToken,
+) {
+    let (host, listener) = (peer.host, Arc::clone(&peer.listener));
+    let mut connection = Connection::new(transport, peer, services, budget);
+    match connection.run(stop).await {
+        Ok(()) => tracing::debug!(%host, listener = &*listener, "connection ended"),
+        Err(Closed::Io(error)) => tracing::debug!(%host, listener = &*listener, %error, "connection lost"),
+        Err(reason) => tracing::info!(%host, listener = &*listener, %reason, "connection closed"),
+    }
+}
+
+/// An answer that is being made. `None`: the client wants none.
+type Answer = BoxFuture<'static, Result<Option<Response>, ProtocolError>>;
+
+struct Connection<T> {
+    transport: T,
+    frames: Frames,
+    peer: Peer,
+    services: Arc<Services>,
+    authentication: Authentication,
+    /// Answers in the order of their requests. More than one only while all are Produce.
+    answers: VecDeque<Answer>,
+    only_produce: bool,
+    /// A frame that has to wait for the answers before it.
+    held: Option<Request>,
+    held_budget: Option<OwnedSemaphorePermit>,
+    opened: Instant,
+    last_request: Instant,
+    /// When the frame that is being received began.
+    frame_began: Option<Instant>,
+}
+
+impl<T: Transport> Connection<T> {
+    fn new(transport: T, peer: Peer, services: Arc<Services>, budget: Arc<Semaphore>) -> Self {
+        let authentication = Authentication::new(&peer, &services);
+        let now = Instant::now();
+        Self {
+            transport,
+            frames: Frames::new(budget),
+            peer,
+            services,
+            authentication,
+            answers: VecDeque::new(),
+            only_produce: true,
+            held: None,
+            held_budget: None,
+            opened: now,
+            last_request: now,
+            frame_began: None,
+        }
+    }
+
+    async fn run(&mut self, stop: CancellationToken) -> Result<(), Closed> {
+        loop {
+            while self.start_next().await? {}
+            let stopping = stop.is_cancelled();
+            if stopping && self.answers.is_empty() {
+                return Ok(());
+            }
+            let limit = self.frame_limit();
+            let may_read = !stopping && self.held.is_none() && self.answers.len() < limits::PIPELINED_REQUESTS;
+            let deadline = self.deadline(stopping);
+            tokio::select! {
+                biased;
+                answer = front(&mut self.answers) => self.finish(answer).await?,
+                count = self.frames.read(&mut self.transport, limit), if may_read => {
+                    if count? == 0 {
+                        return Ok(());
+                    }
+                }
+                () = stop.cancelled(), if !stopping => {}
+                reason = too_slow(deadline) => return Err(Closed::Slow(reason)),
+            }
+        }
+    }
+
+    fn frame_limit(&self) -> usize {
+        match self.authentication.session() {
+            Some(_) => self.services.config.limits.request_bytes,
+            None => limits::FRAME_BEFORE_AUTHENTICATION,
+        }
+    }
+
+    /// Until when something has to happen, and what to say if it does not.
+    fn deadline(&self, stopping: bool) -> Option<(Instant, &'static str)> {
+        if stopping {
+            return Some((Instant::now() + LAST_ANSWER, "the broker stops"));
+        }
+        if self.authentication.session().is_none() {
+            let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
+            return Some((self.opened + patience, "the client did not authenticate in time"));
+        }
+        if let Some(began) = self.frame_began {
+            let patience = Duration::from_secs(limits::TRANSFER_SECONDS);
+            return Some((began + patience, "the rest of a request did not come in time"));
+        }
+        let idle = Duration::from_secs(self.services.config.limits.idle_seconds);
+        self.answers.is_empty().then(|| (self.last_request + idle, "the connection was idle for too long"))
+    }
+
+    /// Begins the next request if one has arrived and may begin. True when there may be another.
+    async fn start_next(&mut self) -> Result<bool, Closed> {
+        if let Some(request) = self.held.take_if(|_| self.answers.is_empty()) {
+            let budget = self.held_budget.take();
+            self.begin(request, budget);
+            return Ok(true);
+        }
+        if self.held.is_some() || self.answers.len() >= limits::PIPELINED_REQUESTS {
+            return Ok(false);
+        }
+        let Some(frame) = self.frames.next(self.frame_limit())? else {
+            self.frame_began = match self.frames.is_partial() {
+                true => self.frame_began.or_else(|| Some(Instant::now())),
+                false => None,
+            };
+            return Ok(false);
+        };
+        self.frame_began = None;
+        self.last_request = Instant::now();
+        match self.authentication.session() {
+            Some(_) => self.start(frame),
+            None => self.authenticate(frame).await?,
+        };
+        Ok(true)
+    }
+
+    /// A frame before authentication: answered at once.
+    async fn authenticate(&mut self, frame: Frame) -> Result<(), Closed> {
+        let Progress { response, failed } =
+            self.authentication.advance(frame.bytes, &self.peer, &self.services).await?;
+        self.send(response).await?;
+        if failed { Err(Closed::Authentication) } else { Ok(()) }
+    }
+
+    fn start(&mut self, frame: Frame) {
+        let request = match Request::parse(frame.bytes) {
+            Ok(request) => request,
+            // The error closes the connection, after the answers before it.
+            Err(error) => return self.answers.push_back(Box::pin(async { Err(error) })),
+        };
+        let produce = request.api.key == ApiKey::Produce;
+        if !self.answers.is_empty() && !(produce && self.only_produce) {
+            self.held = Some(request);
+            self.held_budget = frame.budget;
+            return;
+        }
+        self.begin(request, frame.budget);
+    }
+
+    fn begin(&mut self, request: Request, budget: Option<OwnedSemaphorePermit>) {
+        let Some(session) = self.authentication.session() else { return };
+        let context = Context {
+            version: request.version,
+            client_id: request.client_id.clone(),
+            session: Arc::clone(session),
+            advertised: self.peer.advertised.clone(),
+        };
+        self.only_produce = request.api.key == ApiKey::Produce;
+        let answer: Answer = match request.api.key {
+            ApiKey::Produce => append(&self.services, &context, request),
+            ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Some) }),
+            ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
+                let response = authentication::already_done(&request).map(Some);
+                Box::pin(async move { response })
+            }
+            _ => {
+                let services = Arc::clone(&self.services);
+                Box::pin(async move {
+                    let _budget = budget;
+                    dispatch(services, context, request).await.map(Some)
+                })
+            }
+        };
+        self.answers.push_back(answer);
+    }
+
+    async fn finish(&mut self, answer: Result<Option<Response>, ProtocolError>) -> Result<(), Closed> {
+        let response = match answer {
+            Ok(response) => response,
+            Err(ProtocolError::Unacknowledged) => return Err(Closed::Unacknowledged),
+            Err(error) => return Err(error.into()),
+        };
+        self.last_request = Instant::now();
+        match response {
+            Some(response) => self.send(response).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, response: Response) -> Result<(), Closed> {
+        let patience = Duration::from_secs(limits::TRANSFER_SECONDS);
+        match timeout(patience, self.transport.send(response.parts)).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(Closed::Slow("the client did not take an answer in time")),
+        }
+    }
+}
+
+/// Appends at once; the future waits for what the client's acks demand.
+fn append(services: &Services, context: &Context, request: Request) -> Answer {
+    let (version, correlation_id) = (request.version, request.correlation_id);
+    let decoded = match request.decode::<ProduceRequest>() {
+        Ok(decoded) => decoded,
+        Err(error) => return Box::pin(async { Err(error) }),
+    };
+    drop(request);
+    let produced = produce(services, context, decoded);
+    if produced.failed_silently() {
+        return Box::pin(async { Err(ProtocolError::Unacknowledged) });
+    }
+    Box::pin(async move {
+        match produced.finish().await {
+            Some(response) => encode(&response, version, correlation_id).map(Some),
+            None => Ok(None),
+        }
+    })
+}
+
+/// ApiVersions of a version we do not know is answered in version 0, with the list.
+fn versions(request: &Request) -> Result<Response, ProtocolError> {
+    let version = if request.served() { request.version } else { 0 };
+    if request.served() {
+        request.decode::<kafka_protocol::messages::ApiVersionsRequest>()?;
+    }
+    encode(&api_versions(request.served()), version, request.correlation_id)
+}
+
+/// Waits for the first answer and takes it. Cancel safe: the answer stays until it is ready.
+async fn front(answers: &mut VecDeque<Answer>) -> Result<Option<Response>, ProtocolError> {
+    match answers.front_mut() {
+        Some(answer) => {
+            let answer = answer.await;
+            answers.pop_front();
+            answer
+        }
+        None => pending().await,
+    }
+}
+
+fn too_slow(deadline: Option<(Instant, &'static str)>) -> impl Future<Output = &'static str> {
+    async move {
+        match deadline {
+            Some((at, reason)) => {
+                sleep_until(at).await;
+                reason
+            }
+            None => pending().await,
+        }
+    }
+}

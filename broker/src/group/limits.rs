@@ -1,0 +1,23 @@
+//! Every bound of the group coordinator, with its reason.
+
+/// Groups in memory. Clients name groups freely, so the map needs an end.
+pub const MAX_GROUPS: usize = 200_000;
+/// Length of a group id, instance id, protocol type or protocol name (bytes). Records and older responses carry these
+/// with a 16-bit length, and a member id is an instance or client id with a UUID behind it.
+pub const MAX_NAME_BYTES: usize = 1_000;
+/// Protocols (assignors) that one member offers; real clients send one to five.
+pub const MAX_PROTOCOLS: usize = 64;
+/// Subscriptions and assignments of all members of a group, which one record has to hold (bytes).
+pub const MAX_GROUP_BYTES: usize = 8 << 20;
+/// `max.message.bytes` of the offsets topic: one record of [`MAX_GROUP_BYTES`] and what frames it.
+pub const MAX_BATCH_BYTES: usize = 10 << 20;
+/// Records of one batch when many are written at once (bytes, before framing).
+pub const BATCH_BYTES: usize = 512 << 10;
+/// Partitions with a committed offset in one group.
+pub const MAX_OFFSETS_PER_GROUP: usize = 500_000;
+/// `offset.metadata.max.bytes`, Kafka's default.
+pub const MAX_OFFSET_METADATA_BYTES: usize = 4_096;
+/// Members of one group: Kafka's `group.max.size`, which has no bound by default.
+pub const DEFAULT_MAX_SIZE: usize = 10_000;
+/// Partitions of the offsets topic that are made at the same time.
+pub const PARTITIONS_OPENED_AT_ONCE: usize = 8;

@@ -1,0 +1,215 @@
+//! The groups of one partition of the offsets topic, and how they come back from its records.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use parking_lot::{Mutex, RwLock};
+
+use super::Settings;
+use super::group::{Group, Now};
+use super::log::OffsetsLog;
+use super::offsets::TopicPartition;
+use super::records::{GroupValue, Key, OffsetValue, RecordError};
+use crate::log::LogError;
+use crate::log::records::Record;
+
+/// A group with its lock. The lock is never held across a wait, and never together with the shard's.
+pub(super) struct Cell {
+    pub(super) id: Arc<str>,
+    pub(super) partition: i32,
+    /// Which loading of the shard made this cell.
+    pub(super) epoch: u64,
+    pub(super) group: Mutex<Group>,
+}
+
+pub(super) enum Status {
+    Loading,
+    /// The partition is offline, or the coordinator stops.
+    Unavailable,
+    Ready(HashMap<Arc<str>, Arc<Cell>>),
+}
+
+pub(super) struct Shard {
+    pub(super) partition: i32,
+    inner: RwLock<Inner>,
+}
+
+struct Inner {
+    epoch: u64,
+    status: Status,
+}
+
+impl Shard {
+    pub(super) fn new(partition: i32) -> Self {
+        Self { partition, inner: RwLock::new(Inner { epoch: 0, status: Status::Loading }) }
+    }
+
+    /// The group, if there is one.
+    pub(super) fn get(&self, group: &str) -> Result<Option<Arc<Cell>>, ResponseError> {
+        match &self.inner.read().status {
+            Status::Loading => Err(ResponseError::CoordinatorLoadInProgress),
+            Status::Unavailable => Err(ResponseError::CoordinatorNotAvailable),
+            Status::Ready(groups) => Ok(groups.get(group).cloned()),
+        }
+    }
+
+    /// The group, made by `make` when there is none.
+    pub(super) fn get_or_create(
+        &self,
+        group: &Arc<str>,
+        make: impl FnOnce() -> Result<Group, ResponseError>,
+    ) -> Result<Arc<Cell>, ResponseError> {
+        if let Some(cell) = self.get(group)? {
+            return Ok(cell);
+        }
+        let mut inner = self.inner.write();
+        let epoch = inner.epoch;
+        match &mut inner.status {
+            Status::Loading => Err(ResponseError::CoordinatorLoadInProgress),
+            Status::Unavailable => Err(ResponseError::CoordinatorNotAvailable),
+            Status::Ready(groups) => match groups.get(group) {
+                Some(cell) => Ok(Arc::clone(cell)),
+                None => {
+                    let cell = Arc::new(self.cell(make()?, epoch));
+                    groups.insert(Arc::clone(group), Arc::clone(&cell));
+                    Ok(cell)
+                }
+            },
+        }
+    }
+
+    fn cell(&self, group: Group, epoch: u64) -> Cell {
+        Cell { id: Arc::clone(&group.id), partition: self.partition, epoch, group: Mutex::new(group) }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Cell>> {
+        match &self.inner.read().status {
+            Status::Ready(groups) => groups.values().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.inner.read().status {
+            Status::Ready(groups) => groups.len(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn status_code(&self) -> Option<ResponseError> {
+        match &self.inner.read().status {
+            Status::Loading => Some(ResponseError::CoordinatorLoadInProgress),
+            Status::Unavailable => Some(ResponseError::CoordinatorNotAvailable),
+            Status::Ready(_) => None,
+        }
+    }
+
+    /// Takes a dead group out, unless another has its place.
+    pub(super) fn forget(&self, cell: &Arc<Cell>) {
+        if let Status::Ready(groups) = &mut self.inner.write().status
+            && groups.get(&cell.id).is_some_and(|current| Arc::ptr_eq(current, cell))
+        {
+            groups.remove(&cell.id);
+        }
+    }
+
+    /// Gives all groups up; false when that loading of the shard is over already.
+    pub(super) fn give_up(&self, epoch: Option<u64>, status: Status, now: Now) -> bool {
+        let old = {
+            let mut inner = self.inner.write();
+            let is_ready = matches!(inner.status, Status::Ready(_));
+            if epoch.is_some_and(|epoch| epoch != inner.epoch || !is_ready) {
+                return false;
+            }
+            inner.epoch += 1;
+            std::mem::replace(&mut inner.status, status)
+        };
+        if let Status::Ready(groups) = old {
+            for cell in groups.values() {
+                cell.group.lock().abandon(ResponseError::NotCoordinator, now);
+            }
+        }
+        true
+    }
+
+    pub(super) fn set_unavailable(&self) {
+        let mut inner = self.inner.write();
+        if !matches!(inner.status, Status::Ready(_)) {
+            inner.status = Status::Unavailable;
+        }
+    }
+
+    /// Opens the shard with what was loaded, and returns its groups.
+    pub(super) fn publish(&self, groups: Vec<Group>) -> Vec<Arc<Cell>> {
+        let mut inner = self.inner.write();
+        inner.epoch += 1;
+        let epoch = inner.epoch;
+        let cells: Vec<_> = groups.into_iter().map(|group| Arc::new(self.cell(group, epoch))).collect();
+        inner.status = Status::Ready(cells.iter().map(|cell| (Arc::clone(&cell.id), Arc::clone(cell))).collect());
+        cells
+    }
+}
+
+/// What a partition's records add up to.
+#[derive(Default)]
+pub(super) struct Loaded {
+    groups: HashMap<Arc<str>, GroupValue>,
+    offsets: HashMap<Arc<str>, HashMap<TopicPartition, OffsetValue>>,
+    damaged: usize,
+}
+
+impl Loaded {
+    pub(super) async fn read(log: &dyn OffsetsLog, partition: i32) -> Result<Self, LogError> {
+        let mut loaded = Self::default();
+        let mut visit = |record: Record| {
+            let offset = record.offset;
+            if let Err(error) = loaded.apply(record) {
+                loaded.damaged += 1;
+                tracing::error!(partition, offset, %error, "a record of the offsets topic cannot be read; it is passed over");
+            }
+        };
+        log.read(partition, &mut visit).await?;
+        Ok(loaded)
+    }
+
+    pub(super) fn apply(&mut self, record: Record) -> Result<(), RecordError> {
+        let Some(key) = record.key else { return Ok(()) };
+        match (Key::decode(key)?, record.value) {
+            (Key::Offset { group, topic, partition }, Some(value)) => {
+                let value = OffsetValue::decode(value)?;
+                self.offsets.entry(group).or_default().insert((topic, partition), value);
+            }
+            (Key::Offset { group, topic, partition }, None) => {
+                if let Some(offsets) = self.offsets.get_mut(&group) {
+                    offsets.remove(&(topic, partition));
+                    if offsets.is_empty() {
+                        self.offsets.remove(&group);
+                    }
+                }
+            }
+            (Key::Group { group }, Some(value)) => {
+                self.groups.insert(group, GroupValue::decode(value)?);
+            }
+            (Key::Group { group }, None) => {
+                self.groups.remove(&group);
+            }
+            (Key::Other(_), _) => {}
+        }
+        Ok(())
+    }
+
+    /// The groups, ready to serve. Offsets without a group belong to consumers that assign partitions themselves.
+    pub(super) fn into_groups(mut self, settings: &Arc<Settings>, now: Now) -> Vec<Group> {
+        let mut groups: HashMap<Arc<str>, Group> = self
+            .groups
+            .drain()
+            .map(|(id, value)| (Arc::clone(&id), Group::stored(id, value, Arc::clone(settings), now)))
+            .collect();
+        for (id, offsets) in self.offsets {
+            let group = groups.entry(Arc::clone(&id)).or_insert_with(|| Group::new(id, Arc::clone(settings), now));
+            group.offsets.apply(offsets.into_iter().collect());
+        }
+        groups.into_values().collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! Every bound that is not a setting, each with its reason. Those that an operator may move are in
+//! [`crate::config::Limits`].
+
+use std::time::Duration;
+
+/// Largest request before a connection is authenticated (bytes). ApiVersions and SASL exchanges are a few hundred
+/// bytes; anyone who reaches the port may make the broker hold this much.
+pub const FRAME_BEFORE_AUTHENTICATION: usize = 64 << 10;
+
+/// Array elements and tagged fields in one request. An element takes up to some hundred bytes once decoded but may be
+/// two on the wire, so the size of the request alone bounds memory badly. Kafka's guidance ends at 200,000 partitions
+/// for a whole cluster; a request names each at most once.
+pub const REQUEST_ELEMENTS: usize = 250_000;
+
+/// Partitions opened or made at the same time while one request or the start waits for them.
+pub const PARTITIONS_OPENED_AT_ONCE: usize = 64;
+
+/// Partitions in one fetch session.
+pub const PARTITIONS_PER_FETCH: usize = 100_000;
+
+/// Fetch sessions kept (Kafka's `max.incremental.fetch.session.cache.slots`).
+pub const FETCH_SESSIONS: usize = 1_000;
+
+/// Bytes of records in one fetch response, whatever the client asks for: they are held open until sent.
+pub const FETCH_BYTES: usize = 128 << 20;
+
+/// Longest a fetch may wait for records (milliseconds). Clients give half a second to a few seconds.
+pub const FETCH_WAIT_MS: i32 = 300_000;
+
+/// Longest a produce request may wait for durability (milliseconds). Clients give 30 s.
+pub const PRODUCE_TIMEOUT_MS: i32 = 300_000;
+
+/// Produce requests of one connection that may wait for durability at the same time; clients send five.
+pub const PIPELINED_REQUESTS: usize = 64;
+
+/// Time for a TLS handshake, and from then on for authentication (seconds).
+pub const AUTHENTICATION_SECONDS: u64 = 15;
+
+/// Time for the rest of a request whose first bytes have come (seconds), and for a client to take an answer.
+pub const TRANSFER_SECONDS: u64 = 60;
+
+/// First size of a connection's receive buffer (bytes); most requests fit, and thousands of connections may be idle.
+pub const RECEIVE_BUFFER_SMALL: usize = 4 << 10;
+
+/// Size that a busy connection's receive buffer grows by (bytes): large pieces, few system calls.
+pub const RECEIVE_BUFFER_LARGE: usize = 1 << 20;
+
+/// Bytes of plaintext read from a file at once for a TLS connection.
+pub const TLS_CHUNK: usize = 256 << 10;
+
+/// Largest value of the setting `limits.request_bytes`: a frame's length is an `i32` on the wire (bytes).
+pub const REQUEST_BYTES_CEILING: usize = 1 << 30;
+
+/// Partitions of one topic. Each costs open files and memory; Kafka's guidance for a whole broker is 4,000.
+pub const PARTITIONS_PER_TOPIC: i32 = 10_000;
+
+/// Longest host name in DNS (characters).
+pub const HOST_NAME: usize = 253;
+
+/// Longest config value (bytes). The catalog is held in memory; only lists of throttled replicas get long at all.
+pub const CONFIG_VALUE: usize = 32 << 10;
+
+/// Conversations on the operations listener at once. Monitoring needs a handful.
+pub const HTTP_CONNECTIONS: usize = 64;
+
+/// Time for a request's headers, or a TLS handshake, on the operations listener (seconds).
+pub const HTTP_HEADER_SECONDS: u64 = 10;
+
+/// Time for a whole conversation on the operations listener (seconds): longer than the usual scrape interval, so that
+/// a connection can be kept for the next one.
+pub const HTTP_CONNECTION_SECONDS: u64 = 120;
+
+/// Bytes of a request's head on the operations listener. A token and what proxies add fit; hyper wants 8 KiB at least.
+pub const HTTP_HEADER_BYTES: usize = 16 << 10;
+
+/// Headers of a request on the operations listener.
+pub const HTTP_HEADERS: usize = 64;
+
+/// Pause after accepting a connection failed, as it does when file descriptors run out.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -1,0 +1,497 @@
+//! One open partition: its handle in the store, the state that goes with it, and appending.
+//!
+//! Appends hold the tail's lock; readers do not. When the handle fails, everything answers NOT_LEADER_OR_FOLLOWER until
+//! the partition is opened again, through recovery and under a new leader epoch, so no offset that was acknowledged as
+//! durable is ever given to another record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+
+use super::codec::Codec;
+use super::config::{LogConfig, TimestampType};
+use super::epochs::Epochs;
+use super::header::{Attributes, BatchHeader, Batches, NO_TIMESTAMP};
+use super::producers::{Producers, Verdict};
+use super::slices::read_slice;
+use super::{Acks, Appended, Bounds, EpochEnd, LogError, records, refused, validate};
+use crate::clock::Clock;
+use crate::store::{
+    Append, Durable, Flush, Loaded, Offset, PartitionId, PartitionOptions, PartitionStore, Read, StateEntry, Store,
+    StoreError,
+};
+
+/// Bytes of batches that are replayed in one go when a partition is opened.
+const REPLAY_BYTES: usize = 1 << 20;
+const CLEANED_KEY: &[u8] = b"c";
+
+/// One open partition.
+pub struct Partition {
+    id: PartitionId,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: ArcSwap<LogConfig>,
+    phase: RwLock<Phase>,
+    /// Held by whatever changes the partition other than by appending.
+    pub(super) upkeep: tokio::sync::Mutex<Upkeep>,
+    /// Rung when the handle fails, for the maintenance task.
+    alarm: Arc<Notify>,
+}
+
+enum Phase {
+    Open(Arc<Handle>),
+    /// The last handle, whose bounds are still told to those who ask.
+    Failed(Arc<Handle>),
+    Offline(Arc<str>),
+    /// The broker stops; another one, or this one later, goes on.
+    Closed,
+    Deleted,
+}
+
+/// What maintenance remembers between its rounds.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// State is stored for all batches below this.
+    pub(super) checkpointed: Offset,
+    /// When that was, on the broker's clock (ms).
+    pub(super) checkpointed_at: i64,
+    /// Start of the open chunk at that time.
+    pub(super) chunk_start: Offset,
+    pub(super) reopen: Backoff,
+}
+
+/// When a failed partition may be opened again.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    pub(super) attempts: u32,
+    pub(super) not_before: Option<tokio::time::Instant>,
+}
+
+/// An opened partition in the store with the state above it.
+pub(super) struct Handle {
+    pub(super) bytes: Arc<dyn PartitionStore>,
+    durable: watch::Receiver<Durable>,
+    pub(super) leader_epoch: i32,
+    pub(super) log_start: AtomicI64,
+    log_end: AtomicI64,
+    pub(super) tail: Mutex<Tail>,
+}
+
+/// What an append reads and changes.
+pub(super) struct Tail {
+    pub(super) next_offset: Offset,
+    pub(super) producers: Producers,
+    pub(super) epochs: Epochs,
+    /// Compaction has been everywhere below.
+    pub(super) cleaned: Offset,
+}
+
+impl Tail {
+    /// The whole state, complete for all batches below `next_offset`.
+    pub(super) fn state(&self) -> Vec<StateEntry> {
+        let cleaned = StateEntry {
+            key: Bytes::from_static(CLEANED_KEY),
+            value: Bytes::copy_from_slice(&self.cleaned.to_be_bytes()),
+        };
+        self.epochs.entries().chain(self.producers.entries()).chain([cleaned]).collect()
+    }
+
+    fn restore(state: &[StateEntry], end: Offset) -> Result<Self, String> {
+        let mut tail =
+            Self { next_offset: end, producers: Producers::default(), epochs: Epochs::default(), cleaned: 0 };
+        for entry in state {
+            if entry.key == CLEANED_KEY {
+                let value = entry.value.as_ref().try_into().map_err(|_| "the cleaned offset has a wrong length")?;
+                tail.cleaned = i64::from_be_bytes(value);
+            } else if !tail.epochs.restore(entry)? && !tail.producers.restore(entry)? {
+                return Err(format!("the stored state has an entry of unknown kind ({:?})", entry.key));
+            }
+        }
+        // State may have been stored for batches that a crash then took.
+        tail.producers.truncate(end);
+        tail.epochs.truncate(end);
+        tail.cleaned = tail.cleaned.min(end);
+        Ok(tail)
+    }
+}
+
+impl Handle {
+    async fn open(store: &dyn Store, id: PartitionId, config: &LogConfig, now_ms: i64) -> Result<Self, StoreError> {
+        let (bytes, loaded) = store.open(id, options(config)).await?;
+        let mut tail = Tail::restore(&loaded.state, loaded.end).map_err(|reason| {
+            StoreError::Corrupt(Arc::from(format!("{reason}; restore this partition from a copy")))
+        })?;
+        replay(&*bytes, &loaded, &mut tail, now_ms).await?;
+        tail.epochs.assign(loaded.leader_epoch, loaded.end);
+        tail.epochs.trim(loaded.log_start);
+        Ok(Self {
+            durable: bytes.durable(),
+            bytes,
+            leader_epoch: loaded.leader_epoch,
+            log_start: AtomicI64::new(loaded.log_start),
+            log_end: AtomicI64::new(loaded.end),
+            tail: Mutex::new(tail),
+        })
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        // In this order, so that a high watermark never lies beyond the log end.
+        let high_watermark = self.durable.borrow().end;
+        let log_end = self.log_end.load(Ordering::Acquire).max(high_watermark);
+        let log_start = self.log_start.load(Ordering::Acquire);
+        Bounds { log_start, last_stable: high_watermark, high_watermark, log_end }
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        // A sender that is gone is a handle that was closed.
+        self.durable.has_changed().is_err() || self.durable.borrow().failed.is_some()
+    }
+
+    /// Waits until everything below `end` is durable.
+    pub(super) async fn durable_to(&self, end: Offset) -> Result<(), LogError> {
+        let mut durable = self.durable.clone();
+        match durable.wait_for(|durable| durable.end >= end || durable.failed.is_some()).await {
+            Ok(durable) if durable.end >= end => Ok(()),
+            _ => Err(LogError::NotLeader),
+        }
+    }
+}
+
+/// Completes the state with the batches that were written after it was stored.
+async fn replay(bytes: &dyn PartitionStore, loaded: &Loaded, tail: &mut Tail, now_ms: i64) -> Result<(), StoreError> {
+    let mut from = loaded.state_end.max(loaded.log_start);
+    while from < loaded.end {
+        let read = Read { from, until: loaded.end, max_bytes: REPLAY_BYTES, at_least_one: true };
+        let slice = bytes.read(read).await?;
+        let next = slice.next_offset;
+        let batches = read_slice(slice).await?;
+        for batch in Batches::new(&batches) {
+            let (header, _) = batch.map_err(|error| {
+                StoreError::Corrupt(Arc::from(format!("no record batch after offset {from}: {error}")))
+            })?;
+            if header.base_offset >= loaded.state_end {
+                tail.producers.replay(&header, now_ms);
+                tail.epochs.assign(header.leader_epoch, header.base_offset);
+            }
+        }
+        if next <= from {
+            break;
+        }
+        from = next;
+    }
+    Ok(())
+}
+
+/// What the store has to know of a topic's settings.
+pub(super) fn options(config: &LogConfig) -> PartitionOptions {
+    let segment_ms =
+        if config.cleanup.compact { config.segment_ms.min(config.max_compaction_lag_ms) } else { config.segment_ms };
+    PartitionOptions {
+        segment_bytes: config.segment_bytes,
+        segment_ms,
+        compacted: config.cleanup.compact && !config.cleanup.delete,
+        internal: config.internal,
+    }
+}
+
+impl Partition {
+    /// Opens a partition; one that cannot be opened comes back offline, with the reason.
+    pub(super) async fn open(
+        id: PartitionId,
+        config: Arc<LogConfig>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        alarm: Arc<Notify>,
+    ) -> Self {
+        let opened = Handle::open(&*store, id, &config, clock.now_ms()).await;
+        let upkeep = Upkeep { checkpointed_at: clock.now_ms(), ..Upkeep::default() };
+        let phase = match opened {
+            Ok(handle) => Phase::Open(Arc::new(handle)),
+            Err(error) => {
+                tracing::error!(topic = %id.topic, partition = id.index, %error, "partition is offline");
+                Phase::Offline(Arc::from(error.to_string()))
+            }
+        };
+        Self {
+            id,
+            store,
+            clock,
+            config: ArcSwap::new(config),
+            phase: RwLock::new(phase),
+            upkeep: tokio::sync::Mutex::new(upkeep),
+            alarm,
+        }
+    }
+
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The handle, or why there is none.
+    pub(super) fn handle(&self) -> Result<Arc<Handle>, LogError> {
+        let handle = match &*self.phase.read() {
+            Phase::Open(handle) => Arc::clone(handle),
+            Phase::Failed(_) | Phase::Closed => return Err(LogError::NotLeader),
+            Phase::Offline(reason) => return Err(LogError::Offline(Arc::clone(reason))),
+            Phase::Deleted => return Err(LogError::UnknownPartition),
+        };
+        if handle.failed() {
+            self.fail(&handle, "the store gave the handle up");
+            return self.phase_error();
+        }
+        Ok(handle)
+    }
+
+    fn phase_error<T>(&self) -> Result<T, LogError> {
+        match &*self.phase.read() {
+            Phase::Deleted => Err(LogError::UnknownPartition),
+            Phase::Offline(reason) => Err(LogError::Offline(Arc::clone(reason))),
+            Phase::Open(_) | Phase::Failed(_) | Phase::Closed => Err(LogError::NotLeader),
+        }
+    }
+
+    /// Nothing goes through this handle any more.
+    pub(super) fn fail(&self, handle: &Arc<Handle>, reason: &str) {
+        let mut phase = self.phase.write();
+        if matches!(&*phase, Phase::Open(current) if Arc::ptr_eq(current, handle)) {
+            tracing::warn!(topic = %self.id.topic, partition = self.id.index, reason, "partition failed, reopening it");
+            *phase = Phase::Failed(Arc::clone(handle));
+            self.alarm.notify_one();
+        }
+    }
+
+    /// What a store error means: one with an unknown outcome ends the handle.
+    pub(super) fn store_error(&self, handle: &Arc<Handle>, error: StoreError) -> LogError {
+        match error {
+            StoreError::Rejected(_) | StoreError::Full(_) => LogError::Store(error),
+            StoreError::Unknown(_) | StoreError::NotFound | StoreError::Corrupt(_) => {
+                self.fail(handle, &error.to_string());
+                LogError::NotLeader
+            }
+        }
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        // Asking for the handle notices when it has failed.
+        self.handle().is_err() && matches!(&*self.phase.read(), Phase::Failed(_))
+    }
+
+    /// Opens a failed partition again: recovery, a new epoch, and state rebuilt from what is stored.
+    pub(super) async fn reopen(&self) -> Result<(), LogError> {
+        let config = self.config.load_full();
+        let opened = Handle::open(&*self.store, self.id, &config, self.clock.now_ms()).await;
+        let mut phase = self.phase.write();
+        if !matches!(&*phase, Phase::Failed(_)) {
+            return Ok(());
+        }
+        match opened {
+            Ok(handle) => *phase = Phase::Open(Arc::new(handle)),
+            Err(error @ (StoreError::Corrupt(_) | StoreError::NotFound)) => {
+                tracing::error!(topic = %self.id.topic, partition = self.id.index, %error, "partition is offline");
+                *phase = Phase::Offline(Arc::from(error.to_string()));
+                return Err(LogError::Store(error));
+            }
+            Err(error) => return Err(LogError::Store(error)),
+        }
+        Ok(())
+    }
+
+    /// Ends the partition for its callers, who get UNKNOWN_TOPIC_OR_PARTITION, and hands back what is to be closed.
+    pub(super) fn remove(&self) -> Option<Arc<Handle>> {
+        self.end(Phase::Deleted)
+    }
+
+    /// Ends the partition for its callers, who get NOT_LEADER_OR_FOLLOWER, and hands back what is to be closed.
+    pub(super) fn shut(&self) -> Option<Arc<Handle>> {
+        self.end(Phase::Closed)
+    }
+
+    fn end(&self, phase: Phase) -> Option<Arc<Handle>> {
+        match std::mem::replace(&mut *self.phase.write(), phase) {
+            Phase::Open(handle) | Phase::Failed(handle) => Some(handle),
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
+        }
+    }
+
+    pub(super) fn configure(&self, config: Arc<LogConfig>) {
+        if let Ok(handle) = self.handle() {
+            handle.bytes.set_options(options(&config));
+        }
+        self.config.store(config);
+    }
+
+    /// Appends exactly one batch from a client, after every check that the architecture names.
+    pub fn append(&self, batch: Bytes, acks: Acks) -> Result<Appended, LogError> {
+        let config = self.config.load();
+        if config.internal {
+            return Err(refused(ResponseError::InvalidTopicException, "clients may not append to an internal topic"));
+        }
+        let handle = self.handle()?;
+        let now = self.clock.now_ms();
+        let checked = validate::validate(&batch, &config, now)?;
+        let flush = if acks == Acks::All { Flush::Now } else { Flush::Soon };
+        let stamped = (config.timestamp_type == TimestampType::LogAppendTime).then_some(now);
+        self.append_checked(&handle, checked.header, &checked.records, flush, stamped)
+    }
+
+    /// Appends records of the broker's own (offsets, catalog), as one uncompressed batch.
+    pub fn append_records(&self, records: &[records::NewRecord]) -> Result<Appended, LogError> {
+        let handle = self.handle()?;
+        let (header, body) = validate::own_batch(records, &self.config.load())?;
+        debug_assert_eq!(header.attributes, Attributes::new(Codec::None, false));
+        self.append_checked(&handle, header, &body, Flush::Now, None)
+    }
+
+    fn append_checked(
+        &self,
+        handle: &Arc<Handle>,
+        mut header: BatchHeader,
+        records: &[u8],
+        flush: Flush,
+        stamped: Option<i64>,
+    ) -> Result<Appended, LogError> {
+        let now = self.clock.now_ms();
+        let mut tail = handle.tail.lock();
+        let update = match tail.producers.check(&header, tail.next_offset, now)? {
+            Verdict::New(update) => update,
+            verdict => return self.seen_before(handle, verdict, stamped.is_some()),
+        };
+        header.base_offset = tail.next_offset;
+        header.leader_epoch = handle.leader_epoch;
+        let head = header.encode();
+        let epochs = &tail.epochs;
+        let appended = handle.bytes.append(
+            Append {
+                base_offset: header.base_offset,
+                last_offset: header.last_offset(),
+                // Records without a time age from when they came.
+                max_timestamp: if header.max_timestamp == NO_TIMESTAMP { now } else { header.max_timestamp },
+                parts: [&head, records],
+                delta: &|| {
+                    let epoch = epochs.last_entry();
+                    epoch.into_iter().chain(update.as_ref().map(|update| update.entry())).collect()
+                },
+            },
+            flush,
+        );
+        appended.map_err(|error| self.store_error(handle, error))?;
+        if let Some(update) = update {
+            tail.producers.commit(update);
+        }
+        tail.next_offset = header.last_offset() + 1;
+        handle.log_end.store(tail.next_offset, Ordering::Release);
+        drop(tail);
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            log_append_time: stamped.unwrap_or(NO_TIMESTAMP),
+            log_start: handle.log_start.load(Ordering::Acquire),
+            duplicate: false,
+            durable: handle.durable.clone(),
+        })
+    }
+
+    /// The answer for a batch that was appended before: never before it is durable, because the client takes both
+    /// answers for success.
+    fn seen_before(&self, handle: &Arc<Handle>, verdict: Verdict, stamped: bool) -> Result<Appended, LogError> {
+        let durable = handle.durable.borrow().end;
+        match verdict {
+            Verdict::Duplicate { base_offset, last_offset, timestamp } => {
+                if durable <= last_offset {
+                    handle.bytes.flush();
+                }
+                Ok(Appended {
+                    base_offset,
+                    last_offset,
+                    log_append_time: if stamped { timestamp } else { NO_TIMESTAMP },
+                    log_start: handle.log_start.load(Ordering::Acquire),
+                    duplicate: true,
+                    durable: handle.durable.clone(),
+                })
+            }
+            Verdict::Forgotten { below } if durable < below => {
+                handle.bytes.flush();
+                Err(LogError::NotLeader)
+            }
+            _ => Err(refused(ResponseError::DuplicateSequenceNumber, "the batch was appended before")),
+        }
+    }
+
+    /// FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when a client's idea of the leader epoch differs (-1: it has none).
+    pub fn check_epoch(&self, current_epoch: i32) -> Result<(), LogError> {
+        let epoch = self.handle()?.leader_epoch;
+        match current_epoch {
+            ..0 => Ok(()),
+            older if older < epoch => {
+                Err(refused(ResponseError::FencedLeaderEpoch, format!("the leader epoch is {epoch}, not {older}")))
+            }
+            newer if newer > epoch => {
+                Err(refused(ResponseError::UnknownLeaderEpoch, format!("the leader epoch is {epoch}, not {newer}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As last known while the partition is being reopened; all 0 when it is offline.
+    pub fn bounds(&self) -> Bounds {
+        match &*self.phase.read() {
+            Phase::Open(handle) | Phase::Failed(handle) => handle.bounds(),
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+                Bounds { log_start: 0, last_stable: 0, high_watermark: 0, log_end: 0 }
+            }
+        }
+    }
+
+    /// As last known while the partition is being reopened; -1 when it is offline.
+    pub fn leader_epoch(&self) -> i32 {
+        match &*self.phase.read() {
+            Phase::Open(handle) | Phase::Failed(handle) => handle.leader_epoch,
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
+        }
+    }
+
+    /// Changes whenever the high watermark moves or the handle fails; long polls wait on it. Once it says `failed`, or
+    /// its sender is gone, ask again: a reopened partition has a new one.
+    pub fn watch(&self) -> watch::Receiver<Durable> {
+        match &*self.phase.read() {
+            Phase::Open(handle) | Phase::Failed(handle) => handle.durable.clone(),
+            Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+                watch::channel(Durable { end: 0, failed: Some(Arc::from("the partition is not open")) }).1
+            }
+        }
+    }
+
+    /// Epoch in which the record at `offset` was (or the next one will be) written; -1 when unknown.
+    pub fn epoch_of(&self, offset: Offset) -> i32 {
+        self.handle().map_or(-1, |handle| handle.tail.lock().epochs.of(offset))
+    }
+
+    /// Where the largest epoch that is not larger than this one ended; `None` when it is yet to come.
+    pub fn epoch_end(&self, leader_epoch: i32) -> Option<EpochEnd> {
+        let handle = self.handle().ok()?;
+        let tail = handle.tail.lock();
+        tail.epochs.end_of(leader_epoch, tail.next_offset)
+    }
+
+    /// Stores the state, so that opening replays less.
+    pub(super) async fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<(), LogError> {
+        let handle = self.handle()?;
+        let (end, state) = {
+            let tail = handle.tail.lock();
+            (tail.next_offset, tail.state())
+        };
+        // A state that knows more than the log would take lost batches for duplicates.
+        handle.bytes.flush();
+        handle.durable_to(end).await?;
+        handle.bytes.checkpoint(end, state).await.map_err(|error| self.store_error(&handle, error))?;
+        upkeep.checkpointed = end;
+        upkeep.checkpointed_at = self.clock.now_ms();
+        upkeep.chunk_start = handle.bytes.chunks().last().map_or(end, |chunk| chunk.offsets.start);
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! Moving the log start: retention by time and size, and DeleteRecords.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kafka_protocol::ResponseError;
+
+use super::config::LogConfig;
+use super::partition::{Handle, Partition};
+use super::{LogError, refused};
+use crate::store::{Chunk, Offset};
+
+impl Partition {
+    /// Moves the log start (DeleteRecords; -1: the high watermark) and returns where it is.
+    pub async fn delete_records(&self, before: Offset) -> Result<Offset, LogError> {
+        if !self.config.load().cleanup.delete {
+            return Err(refused(
+                ResponseError::PolicyViolation,
+                "records of this topic are kept by key; its cleanup.policy has no delete",
+            ));
+        }
+        let _upkeep = self.upkeep.lock().await;
+        let handle = self.handle()?;
+        let bounds = handle.bounds();
+        let before = if before == -1 { bounds.high_watermark } else { before };
+        if !(0..=bounds.high_watermark).contains(&before) {
+            return Err(LogError::OffsetOutOfRange {
+                wanted: before,
+                start: bounds.log_start,
+                end: bounds.high_watermark,
+            });
+        }
+        self.trim(&handle, before).await
+    }
+
+    /// Deletes what the topic's settings let go.
+    pub(super) async fn retain(&self) -> Result<(), LogError> {
+        let config = self.config.load_full();
+        if !config.cleanup.delete {
+            return Ok(());
+        }
+        let handle = self.handle()?;
+        let chunks = handle.bytes.chunks();
+        let high_watermark = handle.bounds().high_watermark;
+        let expired = expired(&chunks, &config, self.clock.now_ms());
+        let durable = chunks[..expired].iter().take_while(|chunk| chunk.offsets.end <= high_watermark).count();
+        let Some(last) = durable.checked_sub(1).map(|index| &chunks[index]) else { return Ok(()) };
+        if !last.closed {
+            let _appending = handle.tail.lock();
+            // What came in meanwhile is young: the chunk then goes another time.
+            if handle.bytes.chunks().last() != Some(last) {
+                return Ok(());
+            }
+            handle.bytes.roll().map_err(|error| self.store_error(&handle, error))?;
+        }
+        self.trim(&handle, last.offsets.end).await?;
+        Ok(())
+    }
+
+    async fn trim(&self, handle: &Arc<Handle>, before: Offset) -> Result<Offset, LogError> {
+        let log_start = handle.bounds().log_start;
+        if before <= log_start {
+            return Ok(log_start);
+        }
+        handle.bytes.trim(before).await.map_err(|error| self.store_error(handle, error))?;
+        handle.log_start.fetch_max(before, Ordering::AcqRel);
+        handle.tail.lock().epochs.trim(before);
+        Ok(before)
+    }
+}
+
+/// How many of the oldest chunks may go.
+fn expired(chunks: &[Chunk], config: &LogConfig, now_ms: i64) -> usize {
+    by_time(chunks, config.retention_ms, now_ms).max(by_size(chunks, config.retention_bytes))
+}
+
+/// A chunk without timestamps is as old as the next one that has some.
+fn by_time(chunks: &[Chunk], retention_ms: i64, now_ms: i64) -> usize {
+    if retention_ms < 0 {
+        return 0;
+    }
+    let border = now_ms.saturating_sub(retention_ms);
+    let old = chunks.iter().take_while(|chunk| chunk.max_timestamp < border).count();
+    chunks[..old].iter().rposition(|chunk| chunk.max_timestamp >= 0).map_or(0, |index| index + 1)
+}
+
+/// As many as leave at least the size that is to be kept.
+fn by_size(chunks: &[Chunk], retention_bytes: i64) -> usize {
+    let Ok(keep) = u64::try_from(retention_bytes) else { return 0 };
+    let total: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
+    let mut excess = total.saturating_sub(keep);
+    chunks
+        .iter()
+        .take_while(|chunk| {
+            let goes = chunk.bytes > 0 && chunk.bytes <= excess;
+            excess = excess.saturating_sub(chunk.bytes);
+            goes
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::Codec;
+    use super::super::tests::{NOW, Rig, batch_of, plain_batch, record};
+    use super::super::{Acks, Cleanup};
+    use super::*;
+
+    fn chunk(offsets: std::ops::Range<Offset>, bytes: u64, max_timestamp: i64) -> Chunk {
+        Chunk { offsets, bytes, max_timestamp, closed: true }
+    }
+
+    #[test]
+    fn old_chunks_go_until_the_first_young_one() {
+        let chunks = [chunk(0..5, 1, 10), chunk(5..9, 1, -1), chunk(9..12, 1, 20), chunk(12..20, 1, -1)];
+        assert_eq!(by_time(&chunks, -1, 100), 0);
+        assert_eq!(by_time(&chunks, 95, 100), 0);
+        assert_eq!(by_time(&chunks, 85, 100), 1);
+        assert_eq!(by_time(&chunks, 70, 100), 3);
+    }
+
+    #[test]
+    fn size_never_falls_below_what_is_kept() {
+        let chunks = [chunk(0..5, 10, 1), chunk(5..9, 10, 1), chunk(9..12, 10, 1)];
+        assert_eq!(by_size(&chunks, -1), 0);
+        assert_eq!(by_size(&chunks, 21), 0);
+        assert_eq!(by_size(&chunks, 20), 1);
+        assert_eq!(by_size(&chunks, 0), 3);
+    }
+
+    #[tokio::test]
+    async fn the_open_chunk_goes_too_once_all_of_it_is_old() {
+        let len = plain_batch(1).len() as u64;
+        let config = LogConfig { retention_ms: 1_000, segment_bytes: 2 * len, ..LogConfig::default() };
+        let (mut rig, partition) = Rig::new(config).await;
+        for _ in 0..3 {
+            partition.append(plain_batch(1), Acks::All).unwrap();
+        }
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0);
+        rig.clock.advance(1_001);
+        partition.append(batch_of(&[record("k", "young", NOW + 1_001)], Codec::None, |_| {}), Acks::All).unwrap();
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 2, "a young record keeps its chunk");
+        rig.clock.advance(1_001);
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 4);
+        let partition = rig.restart().await;
+        assert_eq!(partition.append(plain_batch(1), Acks::All).unwrap().base_offset, 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_durable_stays() {
+        let (rig, partition) = Rig::new(LogConfig { retention_ms: 1_000, ..LogConfig::default() }).await;
+        rig.store.hold();
+        partition.append(plain_batch(1), Acks::Leader).unwrap();
+        rig.clock.advance(2_000);
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0);
+    }
+
+    #[tokio::test]
+    async fn compacted_topics_keep_their_records() {
+        let cleanup = Cleanup { delete: false, compact: true };
+        let (rig, partition) = Rig::new(LogConfig { cleanup, retention_ms: 1, ..LogConfig::default() }).await;
+        partition.append(plain_batch(1), Acks::All).unwrap();
+        rig.clock.advance(2_000);
+        partition.retain().await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0);
+        let refused = partition.delete_records(1).await.unwrap_err();
+        assert_eq!(refused.code(), ResponseError::PolicyViolation);
+    }
+}

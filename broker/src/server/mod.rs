@@ -1,0 +1,228 @@
+//! Puts the broker together, and takes it apart again: listeners, services, store, and the order in which they stop.
+
+mod connections;
+mod listener;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authorizer;
+use crate::auth::audit::Audit;
+use crate::auth::sasl::Authenticator;
+use crate::catalog::topic_config::{TopicDefaults, log_config};
+use crate::catalog::{CATALOG_PARTITION, Catalog, Image, PartitionLog};
+use crate::clock::Clock;
+use crate::config::{Config, Durability};
+use crate::connection;
+use crate::group;
+use crate::log::{LogConfig, Logs};
+use crate::service::Services;
+use crate::store::local::{self, LocalSettings, LocalStore};
+use crate::store::{PartitionId, Store};
+use crate::tls::ServerTls;
+use crate::trust::{self, Trust};
+use connections::Connections;
+use listener::{Bound, Listening};
+
+/// What a broker is made of besides its settings; tests bring their own.
+pub struct Components {
+    pub clock: Arc<dyn Clock>,
+    pub file_system: Arc<dyn local::fs::FileSystem>,
+}
+
+/// A running broker.
+pub struct Server {
+    services: Arc<Services>,
+    logs: Arc<Logs>,
+    trust: Arc<Trust>,
+    tls: Vec<Arc<ServerTls>>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    /// Stops accepting, and ends connections after the answers they owe.
+    accepting: CancellationToken,
+    connections: TaskTracker,
+    /// Stops upkeep: retention, group timers, certificate watch.
+    upkeep: CancellationToken,
+    tasks: TaskTracker,
+    grace: Duration,
+}
+
+impl Server {
+    /// Binds, opens the data folder, and serves. Returns when clients are served.
+    pub async fn start(config: Config, components: Components) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let Components { clock, file_system } = components;
+        let bound = listener::bind_all(&config.listeners)?;
+        let names = bound.iter().map(|bound| bound.host().to_owned()).collect::<Vec<_>>();
+        let trust = Arc::new(trust::ensure(&config.data, &names, clock.clone())?);
+        let store = open_store(&config, file_system, clock.clone())?;
+        let (catalog, logs) = open_catalog(&config, store, clock.clone()).await?;
+        trust.install_users(&catalog).await?;
+
+        let offsets = group::TopicLog::new(catalog.clone(), logs.clone(), group::DEFAULT_PARTITIONS);
+        let groups = group::Coordinator::new(group_settings(&config), clock.clone(), Arc::new(offsets));
+        let accepting = CancellationToken::new();
+        let audit = Arc::new(Audit::new(clock.clone()));
+        let services = Arc::new(Services {
+            cluster_id: trust.cluster_id().to_owned(),
+            config: config.clone(),
+            clock: clock.clone(),
+            catalog: catalog.clone(),
+            logs: logs.clone(),
+            groups: groups.clone(),
+            producer_ids: Default::default(),
+            fetch_sessions: Default::default(),
+            authorizer: Authorizer::new(&config.super_users, audit),
+            authenticator: Authenticator::new(catalog),
+            stopping: accepting.clone(),
+        });
+
+        let upkeep = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(groups.run(upkeep.clone()));
+        tasks.spawn(logs.clone().run_maintenance(upkeep.clone()));
+
+        let mut server = Self {
+            services,
+            logs,
+            trust,
+            tls: Vec::new(),
+            addresses: Vec::new(),
+            accepting,
+            connections: TaskTracker::new(),
+            upkeep,
+            tasks,
+            grace: Duration::from_secs(config.limits.stop_seconds),
+        };
+        server.listen(bound, clock)?;
+        Ok(server)
+    }
+
+    fn listen(&mut self, bound: Vec<Bound>, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
+        let limits = &self.services.config.limits;
+        let admitted = Connections::new(limits.connections, limits.connections_per_address);
+        let budget = connection::budget(limits.in_flight_bytes);
+        let mut bootstrap = Vec::new();
+        for bound in bound {
+            bootstrap.push(bound.advertised_text());
+            self.addresses.push((bound.name.clone(), bound.address));
+            let tls = bound.tls(&self.trust, clock.clone())?;
+            if let Some(tls) = &tls {
+                self.tls.push(tls.clone());
+                self.tasks.spawn(tls.clone().watch(self.upkeep.clone()));
+            }
+            let listening = Listening {
+                bound,
+                tls,
+                services: self.services.clone(),
+                admitted: admitted.clone(),
+                budget: budget.clone(),
+                stop: self.accepting.clone(),
+                connections: self.connections.clone(),
+            };
+            self.tasks.spawn(listening.run());
+        }
+        self.trust.publish_bootstrap(&bootstrap)?;
+        Ok(())
+    }
+
+    /// Listener names with the addresses they are bound to.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Rereads certificates. A file that cannot be used leaves the certificate in use as it is.
+    pub fn reload(&self) {
+        for tls in &self.tls {
+            match tls.reload() {
+                Ok(()) => tracing::info!("certificates were reread; new connections use them"),
+                Err(error) => tracing::error!(%error, "certificates cannot be reread; the ones in use stay"),
+            }
+        }
+    }
+
+    /// Stops accepting, finishes requests, flushes, closes the store. What takes longer than the grace period is cut.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.accepting.cancel();
+        self.connections.close();
+        if tokio::time::timeout(self.grace, self.connections.wait()).await.is_err() {
+            tracing::warn!(left = self.connections.len(), "connections did not end within the grace period");
+        }
+        self.upkeep.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "tasks did not end within the grace period");
+        }
+        self.logs.close().await.context("closing the store")?;
+        Ok(())
+    }
+}
+
+fn group_settings(config: &Config) -> group::Settings {
+    let groups = &config.groups;
+    group::Settings {
+        initial_rebalance_delay: Duration::from_millis(groups.initial_rebalance_delay_ms),
+        min_session_timeout: Duration::from_millis(groups.min_session_timeout_ms),
+        max_session_timeout: Duration::from_millis(groups.max_session_timeout_ms),
+        max_size: groups.max_size,
+        offsets_retention_ms: groups.offsets_retention_minutes.saturating_mul(60_000).min(i64::MAX as u64) as i64,
+        ..group::Settings::default()
+    }
+}
+
+fn open_store(
+    config: &Config,
+    file_system: Arc<dyn local::fs::FileSystem>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let durability = match config.durability {
+        Durability::Fsync => local::Durability::Fsync,
+        Durability::PageCache => local::Durability::PageCache,
+    };
+    let settings = LocalSettings { path: config.data.clone(), durability, reserve_bytes: config.reserve_bytes };
+    Ok(LocalStore::open(settings, file_system, clock)?)
+}
+
+/// Opens the catalog, and every partition that it knows.
+async fn open_catalog(
+    config: &Config,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<Catalog>, Arc<Logs>)> {
+    let logs = Logs::new(store, clock.clone());
+    logs.open(CATALOG_PARTITION, Arc::new(catalog_log_config()), true).await.context("opening the catalog")?;
+    let catalog = Catalog::load(Box::new(PartitionLog::new(logs.clone(), clock))).await?;
+    let known = known_partitions(&catalog.image(), config);
+    logs.load(known, &[CATALOG_PARTITION]).await.context("opening the partitions")?;
+    Ok((catalog, logs))
+}
+
+/// The catalog trims its own log; nothing else may.
+fn catalog_log_config() -> LogConfig {
+    LogConfig { retention_ms: -1, retention_bytes: -1, segment_bytes: 16 << 20, internal: true, ..LogConfig::default() }
+}
+
+fn known_partitions(image: &Image, config: &Config) -> Vec<(PartitionId, Arc<LogConfig>)> {
+    let defaults = TopicDefaults { file: &config.topic_defaults, dynamic: &image.broker_configs };
+    let mut known = Vec::new();
+    for topic in image.topics.values() {
+        let settings = match topic.name.as_str() {
+            group::OFFSETS_TOPIC => Arc::new(group::offsets_config()),
+            _ => Arc::new(log_config(&topic.configs, &defaults, false)),
+        };
+        known.extend((0..topic.partitions).map(|index| (PartitionId { topic: topic.id, index }, settings.clone())));
+    }
+    known
+}

@@ -1,0 +1,135 @@
+//! CreateTopics.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::{ResponseError, messages};
+
+use super::topics::{self, NewTopic, TopicError};
+use super::{Context, Service, Services};
+use crate::auth::{Authorized, Refusal};
+use crate::catalog::Topic;
+use crate::catalog::topic_config;
+
+impl Service for CreateTopicsRequest {
+    async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> CreateTopicsResponse {
+        let (request, denied, _) = request.into_parts();
+        let mut results: Vec<_> = denied.into_iter().map(|name| failed(name, denied_error())).collect();
+        let mut times_named: HashMap<&str, usize> = HashMap::new();
+        for topic in &request.topics {
+            *times_named.entry(&topic.name).or_default() += 1;
+        }
+        let twice: Vec<_> =
+            times_named.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name.to_owned()).collect();
+        let mut names = Vec::new();
+        let mut wanted = Vec::new();
+        for topic in request.topics {
+            let name = topic.name.clone();
+            if twice.iter().any(|other| **other == **name) {
+                if !results.iter().any(|result| result.name == name) {
+                    let message = format!("the request names topic '{}' more than once", &**name);
+                    results.push(failed(name, (ResponseError::InvalidRequest, message)));
+                }
+                continue;
+            }
+            match wanted_topic(topic) {
+                Ok(topic) => {
+                    names.push(name);
+                    wanted.push(topic);
+                }
+                Err(reason) => results.push(failed(name, reason)),
+            }
+        }
+        let made = topics::create(services, wanted, request.validate_only).await;
+        for (name, made) in names.into_iter().zip(made) {
+            results.push(match made {
+                Ok(topic) => created(services, name, &topic, request.validate_only),
+                Err(error) => failed(name, (error.code(), error.to_string())),
+            });
+        }
+        CreateTopicsResponse::default().with_topics(results)
+    }
+
+    fn refuse(refusal: Refusal, request: &Self, _: &Context) -> CreateTopicsResponse {
+        let results = request.topics.iter().map(|topic| failed(topic.name.clone(), (refusal.0, refusal.0.to_string())));
+        CreateTopicsResponse::default().with_topics(results.collect())
+    }
+}
+
+fn denied_error() -> (ResponseError, String) {
+    (ResponseError::TopicAuthorizationFailed, "not allowed to create this topic".to_owned())
+}
+
+/// A manual assignment is accepted for its shape: how many partitions, how many replicas each.
+fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, String)> {
+    let mut configs = BTreeMap::new();
+    for config in &topic.configs {
+        let Some(value) = &config.value else {
+            let message = format!("config '{}' has no value", &*config.name);
+            return Err((ResponseError::InvalidConfig, message));
+        };
+        configs.insert(config.name.to_string(), value.to_string());
+    }
+    let mut wanted = NewTopic {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        configs,
+    };
+    if !topic.assignments.is_empty() {
+        if topic.num_partitions != -1 || topic.replication_factor != -1 {
+            let message = "with a manual assignment, partitions and replication factor must be -1".to_owned();
+            return Err((ResponseError::InvalidRequest, message));
+        }
+        let mut indexes: Vec<_> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+        indexes.sort_unstable();
+        let replicas = topic.assignments[0].broker_ids.len();
+        let consecutive = indexes.iter().enumerate().all(|(at, index)| at as i32 == *index);
+        let even = replicas > 0 && topic.assignments.iter().all(|assignment| assignment.broker_ids.len() == replicas);
+        if !consecutive || !even {
+            let message =
+                "a manual assignment names partitions 0, 1, 2 … once each, with equally many replicas".to_owned();
+            return Err((ResponseError::InvalidReplicaAssignment, message));
+        }
+        wanted.partitions = indexes.len() as i32;
+        wanted.replication_factor = replicas as i16;
+    }
+    Ok(wanted)
+}
+
+fn created(services: &Services, name: messages::TopicName, topic: &Topic, validate_only: bool) -> CreatableTopicResult {
+    let image = services.catalog.image();
+    let defaults = services.topic_defaults(&image);
+    let configs = topic_config::effective(&topic.configs, &defaults).map(|effective| {
+        CreatableTopicConfigs::default()
+            .with_name(StrBytes::from_static_str(effective.config.name))
+            .with_value(Some(StrBytes::from_string(effective.value.to_owned())))
+            .with_read_only(false)
+            .with_config_source(effective.source as i8)
+            .with_is_sensitive(false)
+    });
+    CreatableTopicResult::default()
+        .with_name(name)
+        .with_topic_id(if validate_only { uuid::Uuid::nil() } else { topic.id })
+        .with_num_partitions(topic.partitions)
+        .with_replication_factor(topic.replication_factor)
+        .with_configs(Some(configs.collect()))
+}
+
+fn failed(name: messages::TopicName, (error, message): (ResponseError, String)) -> CreatableTopicResult {
+    CreatableTopicResult::default()
+        .with_name(name)
+        .with_error_code(error.code())
+        .with_error_message(Some(StrBytes::from_string(message)))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+}
+
+impl From<TopicError> for (ResponseError, String) {
+    fn from(error: TopicError) -> Self {
+        (error.code(), error.to_string())
+    }
+}

@@ -1,0 +1,202 @@
+//! Produce: appends at once, in the order in which requests came, and answers when the records are as safe as asked.
+
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Context, Services};
+use crate::auth::{Authorized, authorize};
+use crate::catalog::{Image, Topic};
+use crate::limits;
+use crate::log::{Acks, Appended, LogError};
+
+/// First version that names topics by id.
+const TOPIC_IDS: i16 = 13;
+/// First version that tells the current leader along with NOT_LEADER (KIP-951).
+const CURRENT_LEADER: i16 = 10;
+
+/// A produce request whose records are written, and perhaps not yet durable.
+pub struct Produced {
+    response: ProduceResponse,
+    /// (topic, partition) positions in `response` that wait.
+    waiting: Vec<(usize, usize, Appended)>,
+    acks: Acks,
+    deadline: Instant,
+}
+
+impl Produced {
+    /// Waits as long as the request's acks demand. `None` when the client wants no answer.
+    pub async fn finish(mut self) -> Option<ProduceResponse> {
+        for (topic, partition, mut appended) in self.waiting {
+            let code = match timeout_at(self.deadline, appended.durable()).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.code(),
+                Err(_) => ResponseError::RequestTimedOut,
+            };
+            let answer = &mut self.response.responses[topic].partition_responses[partition];
+            answer.error_code = code.code();
+            answer.base_offset = -1;
+        }
+        (self.acks != Acks::None).then_some(self.response)
+    }
+
+    /// True when nothing has to be waited for.
+    pub fn is_ready(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// A client that wants no answers learns of a failure by losing its connection, as with Kafka.
+    pub fn failed_silently(&self) -> bool {
+        let mut partitions = self.response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        self.acks == Acks::None && partitions.any(|partition| partition.error_code != 0)
+    }
+}
+
+/// Appends every batch of a request.
+pub fn produce(services: &Services, context: &Context, request: ProduceRequest) -> Produced {
+    let timeout = Duration::from_millis(request.timeout_ms.clamp(0, limits::PRODUCE_TIMEOUT_MS) as u64);
+    let deadline = Instant::now() + timeout;
+    let acks = match request.acks {
+        0 => Ok(Acks::None),
+        1 => Ok(Acks::Leader),
+        -1 => Ok(Acks::All),
+        _ => Err(ResponseError::InvalidRequiredAcks),
+    };
+    let mut work = Work {
+        services,
+        context,
+        acks: acks.unwrap_or(Acks::Leader),
+        invalid: acks.err(),
+        waiting: Vec::new(),
+        leader_named: false,
+    };
+    let responses = match authorize(request, services.access(&context.session)) {
+        Ok(request) => work.append_allowed(request),
+        Err((refusal, request)) => request.topic_data.iter().map(|topic| refuse(topic, refusal.0)).collect(),
+    };
+    let mut response = ProduceResponse::default().with_responses(responses);
+    if work.leader_named {
+        response.node_endpoints = vec![work.endpoint()];
+    }
+    Produced { response, waiting: work.waiting, acks: work.acks, deadline }
+}
+
+struct Work<'a> {
+    services: &'a Services,
+    context: &'a Context,
+    acks: Acks,
+    invalid: Option<ResponseError>,
+    waiting: Vec<(usize, usize, Appended)>,
+    leader_named: bool,
+}
+
+impl Work<'_> {
+    fn append_allowed(&mut self, request: Authorized<ProduceRequest>) -> Vec<TopicProduceResponse> {
+        let (request, denied, access) = request.into_parts();
+        let mut responses = Vec::with_capacity(request.topic_data.len() + denied.len());
+        for topic in request.topic_data {
+            let position = responses.len();
+            let answers = self.append_topic(access.image(), &topic, position);
+            responses.push(answer_for(&topic).with_partition_responses(answers));
+        }
+        responses.extend(denied.iter().map(|topic| refuse(topic, ResponseError::TopicAuthorizationFailed)));
+        responses
+    }
+
+    fn append_topic(
+        &mut self,
+        image: &Image,
+        data: &TopicProduceData,
+        position: usize,
+    ) -> Vec<PartitionProduceResponse> {
+        let topic = if self.context.version >= TOPIC_IDS {
+            image.topic_by_id(data.topic_id).ok_or(ResponseError::UnknownTopicId)
+        } else {
+            image.topic(&data.name).ok_or(ResponseError::UnknownTopicOrPartition)
+        };
+        let topic = match (self.invalid, topic) {
+            (Some(error), _) => Err(error),
+            (None, topic) => topic,
+        };
+        let mut answers = Vec::with_capacity(data.partition_data.len());
+        for partition in &data.partition_data {
+            answers.push(match topic {
+                Ok(topic) => self.append(topic, partition, (position, answers.len())),
+                Err(error) => failed(partition.index, error),
+            });
+        }
+        answers
+    }
+
+    fn append(
+        &mut self,
+        topic: &Topic,
+        data: &PartitionProduceData,
+        position: (usize, usize),
+    ) -> PartitionProduceResponse {
+        match self.try_append(topic, data) {
+            Ok(appended) => {
+                let answer = PartitionProduceResponse::default()
+                    .with_index(data.index)
+                    .with_base_offset(appended.base_offset)
+                    .with_log_append_time_ms(appended.log_append_time)
+                    .with_log_start_offset(appended.log_start);
+                // A duplicate may still be on its way to the disk: it is never answered before.
+                if self.acks == Acks::All || (appended.duplicate && self.acks == Acks::Leader) {
+                    self.waiting.push((position.0, position.1, appended));
+                }
+                answer
+            }
+            Err(error) => {
+                let message = StrBytes::from_string(error.to_string());
+                let mut answer = failed(data.index, error.code()).with_error_message(Some(message));
+                if matches!(error, LogError::NotLeader) && self.context.version >= CURRENT_LEADER {
+                    answer.current_leader = LeaderIdAndEpoch::default()
+                        .with_leader_id(BrokerId(self.services.config.node_id))
+                        .with_leader_epoch(-1);
+                    self.leader_named = true;
+                }
+                answer
+            }
+        }
+    }
+
+    fn try_append(&self, topic: &Topic, data: &PartitionProduceData) -> Result<Appended, LogError> {
+        let partition = self.services.partition(topic.id, data.index)?;
+        let records = data.records.clone().ok_or_else(|| LogError::Refused {
+            code: ResponseError::InvalidRecord,
+            message: "the request holds no records for this partition".to_owned(),
+        })?;
+        partition.append(records, self.acks)
+    }
+
+    fn endpoint(&self) -> NodeEndpoint {
+        let (host, port) = self.context.advertised.clone();
+        NodeEndpoint::default().with_node_id(BrokerId(self.services.config.node_id)).with_host(host).with_port(port)
+    }
+}
+
+fn answer_for(topic: &TopicProduceData) -> TopicProduceResponse {
+    TopicProduceResponse::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id)
+}
+
+fn refuse(topic: &TopicProduceData, error: ResponseError) -> TopicProduceResponse {
+    let partitions = topic.partition_data.iter().map(|partition| failed(partition.index, error));
+    answer_for(topic).with_partition_responses(partitions.collect())
+}
+
+fn failed(index: i32, error: ResponseError) -> PartitionProduceResponse {
+    PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(error.code())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1)
+}

@@ -1,0 +1,272 @@
+//! Making and removing topics. Partitions are made before the catalog knows the topic, and removed after it has
+//! forgotten it: a crash in between leaves strays, and a partition that the catalog knows but the store does not have
+//! is always damage.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use kafka_protocol::ResponseError;
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::Services;
+use crate::catalog::topic_config::{self, log_config};
+use crate::catalog::{CatalogRecord, ChangeError, Image, InvalidTopicName, Topic, TopicName};
+use crate::limits;
+use crate::log::LogError;
+use crate::store::PartitionId;
+
+/// A topic as somebody wants it.
+#[derive(Clone, Debug)]
+pub(super) struct NewTopic {
+    pub(super) name: String,
+    /// -1: the broker's default.
+    pub(super) partitions: i32,
+    /// -1: 1.
+    pub(super) replication_factor: i16,
+    pub(super) configs: BTreeMap<String, String>,
+}
+
+/// Why a topic is not made or changed, in words for its owner.
+#[derive(Debug, Error)]
+pub(super) enum TopicError {
+    #[error(transparent)]
+    Name(#[from] InvalidTopicName),
+    #[error("topic '{0}' exists already")]
+    Exists(TopicName),
+    #[error("topic '{0}' collides with '{1}': names may not differ in '.' and '_' only")]
+    Collides(TopicName, TopicName),
+    #[error("{0}")]
+    Partitions(String),
+    #[error("replication factor {0} is not possible: give -1 or at least 1")]
+    ReplicationFactor(i16),
+    #[error("{0}")]
+    Config(String),
+    #[error("this topic does not exist")]
+    Unknown,
+    #[error("{0}")]
+    Reserved(String),
+    #[error("the catalog could not be changed: {0}")]
+    Catalog(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl TopicError {
+    pub(super) fn code(&self) -> ResponseError {
+        match self {
+            TopicError::Name(_) | TopicError::Collides(..) | TopicError::Reserved(_) => {
+                ResponseError::InvalidTopicException
+            }
+            TopicError::Exists(_) => ResponseError::TopicAlreadyExists,
+            TopicError::Partitions(_) => ResponseError::InvalidPartitions,
+            TopicError::ReplicationFactor(_) => ResponseError::InvalidReplicationFactor,
+            TopicError::Config(_) => ResponseError::InvalidConfig,
+            TopicError::Unknown => ResponseError::UnknownTopicOrPartition,
+            TopicError::Catalog(_) => ResponseError::KafkaStorageError,
+            TopicError::Log(error) => error.code(),
+        }
+    }
+}
+
+impl From<ChangeError<TopicError>> for TopicError {
+    fn from(error: ChangeError<TopicError>) -> Self {
+        match error {
+            ChangeError::Refused(error) => error,
+            ChangeError::Catalog(error) => TopicError::Catalog(error.to_string()),
+        }
+    }
+}
+
+/// Topics that the broker keeps for itself.
+pub(super) fn is_internal(name: &str) -> bool {
+    matches!(name, "__consumer_offsets" | "__transaction_state")
+}
+
+/// Makes topics; one topic's failure does not touch the others.
+pub(super) async fn create(
+    services: &Services,
+    wanted: Vec<NewTopic>,
+    validate_only: bool,
+) -> Vec<Result<Arc<Topic>, TopicError>> {
+    let mut decided = decide_all(services, wanted);
+    if validate_only {
+        return decided;
+    }
+    for result in &mut decided {
+        if let Ok(topic) = result
+            && let Err(error) = make_partitions(services, topic, 0).await
+        {
+            *result = Err(error);
+        }
+    }
+    record(services, decided).await
+}
+
+/// Decides on each topic as if the ones before it existed.
+fn decide_all(services: &Services, wanted: Vec<NewTopic>) -> Vec<Result<Arc<Topic>, TopicError>> {
+    let mut image = Image::clone(&services.catalog.image());
+    let mut decided = Vec::with_capacity(wanted.len());
+    for topic in wanted {
+        let topic = decide(services, &image, topic);
+        if let Ok(topic) = &topic {
+            image.apply(&CatalogRecord::Topic(Topic::clone(topic)));
+        }
+        decided.push(topic);
+    }
+    decided
+}
+
+/// Makes the decided topics known, all in one change. Where somebody else was faster the partitions go again.
+async fn record(
+    services: &Services,
+    decided: Vec<Result<Arc<Topic>, TopicError>>,
+) -> Vec<Result<Arc<Topic>, TopicError>> {
+    let made: Vec<_> = decided.iter().flatten().cloned().collect();
+    let taken = services.catalog.change(|image| {
+        let taken = |topic: &Topic| image.topics.contains_key(&topic.name) || colliding(image, &topic.name).is_some();
+        let (late, fresh): (Vec<_>, Vec<_>) = made.iter().cloned().partition(|topic| taken(topic));
+        let records = fresh.iter().map(|topic| CatalogRecord::Topic(Topic::clone(topic))).collect();
+        Ok::<_, TopicError>((records, late.iter().map(|topic| topic.id).collect::<Vec<_>>()))
+    });
+    let taken = match taken.await {
+        Ok(taken) => taken,
+        // The outcome is not known: the partitions stay, and become strays if the topics turn out not to exist.
+        Err(error) => {
+            let reason = TopicError::from(error).to_string();
+            let fail = |result: Result<Arc<Topic>, _>| result.and_then(|_| Err(TopicError::Catalog(reason.clone())));
+            return decided.into_iter().map(fail).collect();
+        }
+    };
+    let mut results = Vec::with_capacity(decided.len());
+    for result in decided {
+        results.push(match result {
+            Ok(topic) if taken.contains(&topic.id) => {
+                drop_partitions(services, &topic, 0).await;
+                Err(TopicError::Exists(topic.name.clone()))
+            }
+            result => result,
+        });
+    }
+    results
+}
+
+fn decide(services: &Services, image: &Image, wanted: NewTopic) -> Result<Arc<Topic>, TopicError> {
+    let name = TopicName::parse(&wanted.name)?;
+    if image.topics.contains_key(&name) {
+        return Err(TopicError::Exists(name));
+    }
+    if is_internal(name.as_str()) {
+        return Err(TopicError::Reserved(format!("topic name '{name}' is reserved for the broker")));
+    }
+    if let Some(other) = colliding(image, &name) {
+        return Err(TopicError::Collides(name, other));
+    }
+    let partitions = match wanted.partitions {
+        -1 => services.config.default_partitions,
+        count => check_partitions(count)?,
+    };
+    let replication_factor = match wanted.replication_factor {
+        -1 => 1,
+        factor if factor >= 1 => factor,
+        factor => return Err(TopicError::ReplicationFactor(factor)),
+    };
+    for (key, value) in &wanted.configs {
+        topic_config::validate(key, value).map_err(TopicError::Config)?;
+    }
+    topic_config::validate_together(&wanted.configs, &services.topic_defaults(image)).map_err(TopicError::Config)?;
+    Ok(Arc::new(Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs: wanted.configs }))
+}
+
+/// A topic whose name differs only in `.` and `_`.
+fn colliding(image: &Image, name: &TopicName) -> Option<TopicName> {
+    let text = name.as_str();
+    if !text.contains(['.', '_']) {
+        return None;
+    }
+    let key = name.collision_key();
+    image.topics.keys().find(|other| other.as_str().len() == text.len() && other.collision_key() == key).cloned()
+}
+
+fn check_partitions(count: i32) -> Result<i32, TopicError> {
+    match count {
+        1..=limits::PARTITIONS_PER_TOPIC => Ok(count),
+        count => Err(TopicError::Partitions(format!(
+            "{count} partitions are not possible: give 1 to {}",
+            limits::PARTITIONS_PER_TOPIC
+        ))),
+    }
+}
+
+/// Makes and opens the partitions from `first` on; all or none.
+async fn make_partitions(services: &Services, topic: &Topic, first: i32) -> Result<(), TopicError> {
+    let image = services.catalog.image();
+    let internal = is_internal(topic.name.as_str());
+    let config = Arc::new(log_config(&topic.configs, &services.topic_defaults(&image), internal));
+    let ids = (first..topic.partitions).map(|index| PartitionId { topic: topic.id, index });
+    let made = stream::iter(ids)
+        .map(|id| services.logs.open(id, config.clone(), true))
+        .buffer_unordered(limits::PARTITIONS_OPENED_AT_ONCE)
+        .try_for_each(|_| future::ready(Ok(())))
+        .await;
+    if let Err(error) = made {
+        drop_partitions(services, topic, first).await;
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Removes partitions that the catalog does not (or not any more) know.
+async fn drop_partitions(services: &Services, topic: &Topic, first: i32) {
+    let ids: Vec<_> = (first..topic.partitions).map(|index| PartitionId { topic: topic.id, index }).collect();
+    if let Err(error) = services.logs.delete(&ids).await {
+        tracing::warn!(topic = %topic.name, %error, "partitions could not be removed; the next start sets them aside");
+    }
+}
+
+/// Grows a topic.
+pub(super) async fn grow(services: &Services, name: &str, count: i32, validate_only: bool) -> Result<(), TopicError> {
+    let topic = services.catalog.image().topic(name).cloned().ok_or(TopicError::Unknown)?;
+    let grown = Topic { partitions: check_growth(&topic, count)?, ..Topic::clone(&topic) };
+    if validate_only {
+        return Ok(());
+    }
+    make_partitions(services, &grown, topic.partitions).await?;
+    let changed = services.catalog.change(|image| {
+        // Configs may have changed meanwhile; another growth makes this one void.
+        let current = image.topic_by_id(topic.id).ok_or(TopicError::Unknown)?;
+        check_growth(current, count)?;
+        let grown = Topic { partitions: count, ..Topic::clone(current) };
+        Ok::<_, TopicError>((vec![CatalogRecord::Topic(grown)], ()))
+    });
+    Ok(changed.await?)
+}
+
+fn check_growth(topic: &Topic, count: i32) -> Result<i32, TopicError> {
+    if is_internal(topic.name.as_str()) {
+        return Err(TopicError::Reserved(format!("topic '{}' belongs to the broker", topic.name)));
+    }
+    let count = check_partitions(count)?;
+    if count <= topic.partitions {
+        return Err(TopicError::Partitions(format!(
+            "Topic currently has {} partitions, which is higher than the requested {count}.",
+            topic.partitions
+        )));
+    }
+    Ok(count)
+}
+
+/// Removes a topic and its partitions.
+pub(super) async fn delete(services: &Services, id: Uuid) -> Result<(), TopicError> {
+    let changed = services.catalog.change(|image| {
+        let topic = image.topic_by_id(id).ok_or(TopicError::Unknown)?;
+        if is_internal(topic.name.as_str()) {
+            return Err(TopicError::Reserved(format!("topic '{}' belongs to the broker", topic.name)));
+        }
+        Ok((vec![CatalogRecord::TopicDeleted { id }], topic.clone()))
+    });
+    let topic = changed.await?;
+    drop_partitions(services, &topic, 0).await;
+    Ok(())
+}
