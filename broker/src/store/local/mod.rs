@@ -50,7 +50,7 @@ use self::fs::{FileSystem, Volume};
 use self::partition::LocalPartition;
 use self::reserve::Reserve;
 use self::segment::OpenSegments;
-use super::{Loaded, PartitionId, PartitionOptions, PartitionStore, Space, Store, StoreError};
+use super::{Opened, PartitionId, PartitionOptions, PartitionStore, Space, Store, StoreError};
 use crate::clock::Clock;
 
 const PARTITIONS: &str = "partitions";
@@ -223,11 +223,7 @@ impl Store for LocalStore {
         .boxed()
     }
 
-    fn open(
-        &self,
-        id: PartitionId,
-        options: PartitionOptions,
-    ) -> BoxFuture<'_, Result<(Arc<dyn PartitionStore>, Loaded), StoreError>> {
+    fn open(&self, id: PartitionId, options: PartitionOptions) -> BoxFuture<'_, Result<Opened, StoreError>> {
         let (shared, slot, folder) = (self.shared.clone(), self.slot(id), self.folder(id));
         blocking(move || open_blocking(shared, slot, folder, options)).boxed()
     }
