@@ -19,6 +19,7 @@ mod folders;
 pub mod fs;
 mod index;
 mod partition;
+mod reading;
 mod recovery;
 mod reserve;
 mod segment;
