@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Append, Flush, Loaded, Offset, PartitionId, PartitionOptions, PartitionStore, Piece, Read, Slice, StateEntry,
+    Append, Flush, Offset, Opened, PartitionId, PartitionOptions, PartitionStore, Piece, Read, Slice, StateEntry,
     Store, StoreError,
 };
 
@@ -114,8 +114,6 @@ pub fn options(segment_bytes: u64) -> PartitionOptions {
 pub fn new_id() -> PartitionId {
     PartitionId { topic: Uuid::new_v4(), index: 3 }
 }
-
-type Opened = (Arc<dyn PartitionStore>, Loaded);
 
 async fn created(store: &dyn Store, options: PartitionOptions) -> (PartitionId, Opened) {
     let id = new_id();

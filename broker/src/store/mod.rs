@@ -190,16 +190,15 @@ pub struct Space {
     pub total: u64,
 }
 
+/// A handle, and what opening found.
+pub type Opened = (Arc<dyn PartitionStore>, Loaded);
+
 /// Where partitions live.
 pub trait Store: Send + Sync + 'static {
     /// Makes an empty partition, durably. `Rejected` when it exists.
     fn create(&self, id: PartitionId, options: PartitionOptions) -> BoxFuture<'_, Result<(), StoreError>>;
     /// Opens a partition for reading and appending: recovers it, and fences every earlier handle to it.
-    fn open(
-        &self,
-        id: PartitionId,
-        options: PartitionOptions,
-    ) -> BoxFuture<'_, Result<(Arc<dyn PartitionStore>, Loaded), StoreError>>;
+    fn open(&self, id: PartitionId, options: PartitionOptions) -> BoxFuture<'_, Result<Opened, StoreError>>;
     /// Every partition in the store, known to the caller or not.
     fn list(&self) -> BoxFuture<'_, Result<Vec<PartitionId>, StoreError>>;
     /// Deletes a partition and all its bytes. Readers of file ranges already handed out are not disturbed.

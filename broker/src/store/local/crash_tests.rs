@@ -279,7 +279,7 @@ async fn live(seed: u64, durability: Durability, cheats: Cheats, partitions: usi
         ledger.check(&store).await?;
         machine.ledgers.push(ledger);
     }
-    for _ in 0..4 {
+    for _ in 0..3 {
         machine.run_until_crash(40 * partitions.min(4)).await?;
         machine.restart().await?;
     }
@@ -300,9 +300,9 @@ async fn nothing_acknowledged_is_lost() {
 /// Cuts the power after every single operation of one kind of change in turn.
 async fn cut_everywhere_in(kind: u32) {
     // A replacement writes several segments before it commits.
-    let operations = if kind == REPLACE { 64 } else { 20 };
+    let (operations, seeds) = if kind == REPLACE { (64, 2) } else { (20, 1) };
     for operation in 0..operations {
-        for seed in 0..2 {
+        for seed in 0..seeds {
             let mut machine = Machine::new(seed, Durability::Fsync);
             machine.restart().await.expect("started");
             let store = machine.store.clone().expect("started");
@@ -331,7 +331,7 @@ async fn cut_everywhere_in(kind: u32) {
             // Whether it succeeds is up to the power; the ledger knows what either means.
             _ = ledger.change_of_kind(kind, &mut machine.random).await;
             note_durable(&mut ledger);
-            for crash in 0..8 {
+            for crash in 0..6 {
                 let mut after = Machine::new(seed, Durability::Fsync);
                 after.disk = machine.disk.fork();
                 after.disk.crash(operation * 1000 + seed * 100 + crash);

@@ -566,7 +566,7 @@ impl FaultFile {
 }
 
 impl DataFile for FaultFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         self.with(|state, node| Ok(state.file(node)?.seen.len() as u64))
     }
 

@@ -12,7 +12,7 @@ use super::segment::{LOG, file_path};
 use super::state::{State, read_checksummed, write_checksummed};
 use super::upkeep::STATE;
 use super::{CLEAN_SHUTDOWN, LEADER_EPOCH, NEW, PARTITIONS, Shared, Slot, is_passing, refuse, unknown};
-use crate::store::{Loaded, PartitionOptions, PartitionStore, StoreError};
+use crate::store::{Loaded, Opened, PartitionOptions, StoreError};
 
 fn write_epoch(fs: &dyn FileSystem, data: &Path, epoch: i32) -> io::Result<()> {
     write_checksummed(fs, &data.join(LEADER_EPOCH), &epoch.to_be_bytes())
@@ -123,7 +123,7 @@ pub(super) fn open_blocking(
     slot: Arc<Slot>,
     folder: PathBuf,
     options: PartitionOptions,
-) -> Result<(Arc<dyn PartitionStore>, Loaded), StoreError> {
+) -> Result<Opened, StoreError> {
     let _structure = slot.structure.lock();
     if !exists(&*shared.fs, &folder)? {
         return Err(StoreError::NotFound);

@@ -45,7 +45,8 @@ pub trait Volume: Send + Sync + 'static {
 
 /// One open file.
 pub trait DataFile: Send + Sync + 'static {
-    fn len(&self) -> io::Result<u64>;
+    /// Length in bytes.
+    fn size(&self) -> io::Result<u64>;
     /// Writes the parts one after the other from `position`.
     fn write_at(&self, position: u64, parts: [&[u8]; 2]) -> io::Result<()>;
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file. With `cached`, fails with `WouldBlock`
@@ -70,7 +71,7 @@ pub(super) fn read_exact_at(file: &dyn DataFile, position: u64, buffer: &mut [u8
 
 /// The whole file; `limit` bounds the memory.
 pub(super) fn read_whole(file: &dyn DataFile, limit: u64) -> io::Result<Vec<u8>> {
-    let len = file.len()?;
+    let len = file.size()?;
     if len > limit {
         return Err(io::Error::other(format!("the file has {len} bytes, more than the {limit} expected")));
     }
@@ -149,7 +150,7 @@ impl Volume for RealVolume {
 struct RealFile(Arc<File>);
 
 impl DataFile for RealFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

@@ -185,7 +185,7 @@ impl IndexFiles {
 
 /// The largest timestamp that a `.timeindex` tells; -1 when there is none.
 pub(super) fn newest_timestamp(times: &dyn DataFile) -> io::Result<i64> {
-    let len = times.len()?;
+    let len = times.size()?;
     if !len.is_multiple_of(TIME_ENTRY as u64) {
         return Err(io::ErrorKind::InvalidData.into());
     }

@@ -19,6 +19,7 @@ mod folders;
 pub mod fs;
 mod index;
 mod partition;
+mod reading;
 mod recovery;
 mod reserve;
 mod segment;
@@ -50,7 +51,7 @@ use self::fs::{FileSystem, Volume};
 use self::partition::LocalPartition;
 use self::reserve::Reserve;
 use self::segment::OpenSegments;
-use super::{Loaded, PartitionId, PartitionOptions, PartitionStore, Space, Store, StoreError};
+use super::{Opened, PartitionId, PartitionOptions, PartitionStore, Space, Store, StoreError};
 use crate::clock::Clock;
 
 const PARTITIONS: &str = "partitions";
@@ -223,11 +224,7 @@ impl Store for LocalStore {
         .boxed()
     }
 
-    fn open(
-        &self,
-        id: PartitionId,
-        options: PartitionOptions,
-    ) -> BoxFuture<'_, Result<(Arc<dyn PartitionStore>, Loaded), StoreError>> {
+    fn open(&self, id: PartitionId, options: PartitionOptions) -> BoxFuture<'_, Result<Opened, StoreError>> {
         let (shared, slot, folder) = (self.shared.clone(), self.slot(id), self.folder(id));
         blocking(move || open_blocking(shared, slot, folder, options)).boxed()
     }

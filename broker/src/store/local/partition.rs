@@ -16,7 +16,8 @@ use super::batch::{Header, MAX_BATCH_BYTES};
 use super::flush::{Captured, Urgency};
 use super::fs::DataFile;
 use super::index::Index;
-use super::segment::{Found, LOG, MAX_SEGMENT_BYTES, Segment, Span, file_path, locate};
+use super::reading::read_failed;
+use super::segment::{Found, LOG, MAX_SEGMENT_BYTES, Segment, file_path};
 use super::state::Mark;
 use super::{Durability, Shared, Slot, blocking, refuse, unknown};
 use crate::store::{
@@ -91,7 +92,7 @@ impl Active {
     }
 
     /// The answer when it lies in the remembered batches.
-    fn read_recent(&self, read: &Read, from: Offset) -> Option<Found> {
+    pub(super) fn read_recent(&self, read: &Read, from: Offset) -> Option<Found> {
         let (oldest, _) = self.recent.front()?;
         if from < oldest.base_offset {
             return None;
@@ -306,74 +307,6 @@ impl LocalPartition {
         view.end = writer.end;
         Ok(())
     }
-
-    fn try_read(&self, read: &Read, cached: bool) -> io::Result<Slice> {
-        let mut from = read.from;
-        loop {
-            let view = self.view.read();
-            from = from.max(view.log_start);
-            if from >= view.end.min(read.until) {
-                return Ok(Slice { pieces: Vec::new(), next_offset: read.from });
-            }
-            let limit = |entry: super::index::OffsetEntry, base: Offset, start: u64| {
-                u64::from(entry.position) <= start.saturating_add(read.max_bytes as u64)
-                    && base + i64::from(entry.relative) <= read.until
-            };
-            let (file, found, end) = if from >= view.active.base {
-                let (active, end) = (&view.active, view.end);
-                let (file, len) = (active.file.clone(), active.len);
-                match active.read_recent(read, from) {
-                    Some(found) => (file, found, end),
-                    None => {
-                        let at = |entry: Option<super::index::OffsetEntry>| entry.map_or(0, |e| u64::from(e.position));
-                        let base = active.base;
-                        let start = at(active.index.floor(|entry| base + i64::from(entry.relative) <= from));
-                        let hint = at(active.index.floor(|entry| limit(entry, base, start)));
-                        drop(view);
-                        let found = locate(&Span { file: &*file, len, end, start, hint }, read, from, cached)?;
-                        (file, found, end)
-                    }
-                }
-            } else {
-                let at = view.closed.partition_point(|segment| segment.end <= from);
-                let Some(segment) = view.closed.get(at).cloned() else {
-                    return Err(super::segment::damaged(format_args!("no segment holds offset {from}")));
-                };
-                drop(view);
-                let open = segment.open(&*self.shared.fs, &self.shared.open_segments, cached)?;
-                let (base, len, end) = (segment.base, segment.len, segment.end);
-                let start = open.floor(|entry| base + i64::from(entry.relative) <= from, cached)?;
-                let hint = open.floor(|entry| limit(entry, base, start), cached)?;
-                let span = Span { file: &*open.file, len, end, start, hint };
-                (open.file.clone(), locate(&span, read, from, cached)?, end)
-            };
-            match found {
-                Found::Batches { position, len, next_offset } => {
-                    return Ok(Slice { pieces: vec![file.piece(position, len)?], next_offset });
-                }
-                Found::Nothing => return Ok(Slice { pieces: Vec::new(), next_offset: read.from }),
-                Found::Past => from = end.max(from + 1),
-            }
-        }
-    }
-
-    fn seek_blocking(&self, timestamp: i64) -> io::Result<Option<Offset>> {
-        let (log_start, closed, active) = {
-            let view = self.view.read();
-            let index = &view.active.index;
-            let active = (index.max_timestamp() >= timestamp).then(|| index.time_floor(timestamp));
-            (view.log_start, view.closed.clone(), active)
-        };
-        let segment = closed.iter().find(|segment| segment.max_timestamp >= timestamp && segment.end > log_start);
-        let offset = match segment {
-            None => active,
-            Some(segment) => {
-                let open = segment.open(&*self.shared.fs, &self.shared.open_segments, false)?;
-                Some(open.time_floor(timestamp)?)
-            }
-        };
-        Ok(offset.map(|offset| offset.max(log_start)))
-    }
 }
 
 impl Writer {
@@ -397,13 +330,6 @@ pub(super) fn refused_write(doing: &str, folder: &Path, error: &io::Error) -> St
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(text),
         _ => StoreError::Rejected(text),
-    }
-}
-
-fn read_failed(error: io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Corrupt(error.to_string().into()),
-        _ => unknown(format_args!("reading failed: {error}")),
     }
 }
 

@@ -154,7 +154,7 @@ impl Recovery<'_> {
     fn scan_from_checkpoint(&mut self) -> io::Result<Scanned> {
         let mark = self.state.checkpoint;
         let file = self.open(mark.base, mark.position)?;
-        let len = file.len()?;
+        let len = file.size()?;
         if len < mark.position {
             return Err(damaged(format_args!(
                 "segment {} has {len} bytes, though {} were durable",
@@ -188,7 +188,7 @@ impl Recovery<'_> {
     /// Keeps whole batches that follow one another from `position` on, and cuts the rest of the segment.
     fn scan(&mut self, base: Offset, position: u64, mut index: Index, relative: i64) -> io::Result<Scanned> {
         let file = self.open(base, position)?;
-        let (len, mut position, mut end) = (file.len()?, position, base + relative);
+        let (len, mut position, mut end) = (file.size()?, position, base + relative);
         let mut scan = Scan::new(&*file, len);
         while let Some((header, bytes)) = scan.batch(position)? {
             if header.base_offset != end {
@@ -239,7 +239,7 @@ impl Recovery<'_> {
     /// Takes a whole segment that does not follow what was kept out of the log.
     fn set_segment_aside(&mut self, base: Offset) -> io::Result<()> {
         let path = file_path(self.folder, base, LOG);
-        let empty = self.fs.open(&path)?.len()? == 0;
+        let empty = self.fs.open(&path)?.size()? == 0;
         tracing::warn!(segment = %path.display(), empty, "the segment does not follow the log's end and is cut");
         self.changed = true;
         match empty {

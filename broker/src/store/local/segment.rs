@@ -77,7 +77,7 @@ impl Segment {
     /// One that is on the disk, with index files when they are good.
     pub(super) fn load(fs: &dyn FileSystem, folder: &Path, base: Offset, end: Offset) -> io::Result<Self> {
         let file = fs.open(&file_path(folder, base, LOG))?;
-        let len = file.len()?;
+        let len = file.size()?;
         // The index files are durable before a checkpoint passes the segment; they are read when it is.
         let newest = fs.open(&file_path(folder, base, TIME_INDEX)).and_then(|times| newest_timestamp(&*times));
         let (memory, max_timestamp) = match newest {

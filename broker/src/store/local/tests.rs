@@ -17,7 +17,7 @@ use super::fs::RealFs;
 use super::{Durability, LocalSettings, LocalStore, folder_name};
 use crate::clock::ManualClock;
 use crate::store::conformance::{self, Place, append, batch, bytes_of, new_id, options, read_all, wait_durable};
-use crate::store::{Flush, Loaded, PartitionId, PartitionStore, Read, Store, StoreError};
+use crate::store::{Flush, Opened, PartitionId, PartitionStore, Read, Store, StoreError};
 
 fn settings(folder: &TempDir) -> LocalSettings {
     LocalSettings { path: folder.path().join("data"), durability: Durability::Fsync, reserve_bytes: 0 }
@@ -52,8 +52,6 @@ fn on_disk(disk: &FaultFs, reserve_bytes: u64) -> Arc<LocalStore> {
     let settings = LocalSettings { path: "/data".into(), durability: Durability::Fsync, reserve_bytes };
     LocalStore::open(settings, disk.boot(), Arc::new(ManualClock::at(0))).expect("the simulated folder is free")
 }
-
-type Opened = (Arc<dyn PartitionStore>, Loaded);
 
 async fn created(store: &LocalStore, segment_bytes: u64) -> (PartitionId, Opened) {
     let id = new_id();
