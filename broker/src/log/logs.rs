@@ -24,8 +24,8 @@ pub struct Logs {
     store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
-    /// Held while one partition is opened by name, so that it is never opened twice.
-    opening: tokio::sync::Mutex<()>,
+    /// A partition's own one (by its id) is held while it is opened, so that it is never opened twice.
+    opening: [tokio::sync::Mutex<()>; AT_ONCE],
     /// Rung by partitions whose handle failed.
     pub(super) alarm: Arc<Notify>,
 }
@@ -36,15 +36,15 @@ impl Logs {
             store,
             clock,
             partitions: RwLock::default(),
-            opening: tokio::sync::Mutex::default(),
+            opening: Default::default(),
             alarm: Arc::default(),
         })
     }
 
     /// Opens the partitions that the catalog knows; sets aside (and logs) what the store holds beyond them, except
-    /// `keep`. A partition that cannot be opened is offline, said in the log, and the others go on.
+    /// `keep`. A partition that cannot be opened is offline, said in the log, and the others go on. To be called before
+    /// anybody makes partitions.
     pub async fn load(&self, known: Vec<(PartitionId, Arc<LogConfig>)>, keep: &[PartitionId]) -> Result<(), LogError> {
-        let _opening = self.opening.lock().await;
         let wanted: HashSet<PartitionId> = known.iter().map(|(id, _)| *id).chain(keep.iter().copied()).collect();
         for stray in self.store.list().await?.into_iter().filter(|id| !wanted.contains(id)) {
             if self.partitions.read().contains_key(&stray) {
@@ -61,12 +61,23 @@ impl Logs {
                 ),
             }
         }
-        let known = known.into_iter().filter(|(id, _)| !self.partitions.read().contains_key(id));
-        let mut opened = stream::iter(known.map(|(id, config)| self.open_stored(id, config))).buffer_unordered(AT_ONCE);
-        while let Some(partition) = opened.next().await {
-            self.partitions.write().insert(partition.id(), Arc::new(partition));
-        }
+        let opened = known.into_iter().map(|(id, config)| self.load_one(id, config));
+        let mut opened = stream::iter(opened).buffer_unordered(AT_ONCE);
+        while opened.next().await.is_some() {}
         Ok(())
+    }
+
+    async fn load_one(&self, id: PartitionId, config: Arc<LogConfig>) {
+        let _opening = self.opening_of(id).lock().await;
+        if !self.partitions.read().contains_key(&id) {
+            let partition = self.open_stored(id, config).await;
+            self.partitions.write().insert(id, Arc::new(partition));
+        }
+    }
+
+    fn opening_of(&self, id: PartitionId) -> &tokio::sync::Mutex<()> {
+        let spread = id.topic.as_u128() as usize ^ id.index as usize;
+        &self.opening[spread % AT_ONCE]
     }
 
     /// Opens one partition, after making it where `create` is set and it is not there. One that is open already is
@@ -77,7 +88,7 @@ impl Logs {
         config: Arc<LogConfig>,
         create: bool,
     ) -> Result<Arc<Partition>, LogError> {
-        let _opening = self.opening.lock().await;
+        let _opening = self.opening_of(id).lock().await;
         let known = self.partitions.read().get(&id).cloned();
         if let Some(partition) = known {
             partition.configure(config);
@@ -131,6 +142,7 @@ impl Logs {
     }
 
     async fn delete_one(&self, id: PartitionId) -> Result<(), LogError> {
+        let _opening = self.opening_of(id).lock().await;
         let partition = self.partitions.write().remove(&id);
         if let Some(partition) = partition {
             let handle = partition.remove();
