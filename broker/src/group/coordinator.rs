@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Settings;
-use super::group::{Change, Group, Now, State, Store};
 use super::limits::{BATCH_BYTES, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROTOCOLS};
 use super::log::{OffsetsLog, WhenDurable};
 use super::member::{Identity, Join, JoinRefused, JoinResult, Sync, SyncResult};
 use super::offsets::TopicPartition;
 use super::records::{Key, OffsetValue, partition_of};
 use super::shard::{Cell, Shard};
+use super::state::{Change, Group, Now, State, Store};
 use super::timers::Timers;
 use crate::clock::Clock;
 use crate::log::LogError;
@@ -301,7 +301,10 @@ impl Coordinator {
         let (coordinator, cell) = (Arc::clone(self), Arc::clone(cell));
         self.tasks.spawn(async move {
             let result = match durable.await {
-                Ok(()) => Ok(coordinator.with(&cell, |group, now| group.durable(number, now))),
+                Ok(()) => {
+                    coordinator.with(&cell, |group, now| group.durable(number, now));
+                    Ok(())
+                }
                 Err(error) => Err(coordinator.append_failed(&cell, &error)),
             };
             // The client may have gone.

@@ -1,12 +1,11 @@
 //! The consumer-group coordinator: who is in which group, who reads what, and how far they have read.
 //!
-//! A group is a state machine ([`group`], [`rebalance`], [`session`], [`offsets`]) behind one short lock. Its records
+//! A group is a state machine ([`state`], [`rebalance`], [`session`], [`offsets`]) behind one short lock. Its records
 //! go to a partition of `__consumer_offsets` while the lock is held, so the log's order is the order of decisions;
 //! they take effect and are answered when they are durable. When a partition's handle fails, its groups are given up
 //! (clients find the coordinator again) and loaded from the log.
 
 mod coordinator;
-mod group;
 pub mod limits;
 mod log;
 mod member;
@@ -17,6 +16,7 @@ mod records;
 mod run;
 mod session;
 mod shard;
+mod state;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -24,7 +24,6 @@ mod timers;
 use std::time::Duration;
 
 pub use coordinator::Coordinator;
-pub use group::State;
 pub use log::{OFFSETS_TOPIC, OffsetsLog, TopicLog, WhenDurable, ensure_offsets_topic, offsets_config};
 pub use member::{
     Identity, Join, JoinRefused, JoinResult, Joined, JoinedMember, Protocol, Sync, SyncResult, Synced, milliseconds,
@@ -32,6 +31,7 @@ pub use member::{
 pub use offsets::{Offsets, TopicPartition};
 pub use queries::{Counts, Description, Listed, MemberDescription};
 pub use records::{OffsetValue, partition_of};
+pub use state::State;
 
 /// The protocol type of consumers, whose metadata the coordinator can read.
 pub const CONSUMER: &str = "consumer";

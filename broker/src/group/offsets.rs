@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 
-use super::group::{Change, Group, Now, State};
 use super::member::Identity;
 use super::records::{OffsetValue, subscribed_topics};
+use super::state::{Change, Group, Now, State};
 
 /// Topic and partition index.
 pub type TopicPartition = (Arc<str>, i32);

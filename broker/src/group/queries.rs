@@ -7,9 +7,9 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
 use super::coordinator::{Coordinator, check_group_id};
-use super::group::State;
 use super::offsets::Offsets;
 use super::shard::Cell;
+use super::state::State;
 
 /// A group as DescribeGroups shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 
-use super::group::{Change, Group, JoinTimer, Now, State, Store};
 use super::limits::MAX_GROUP_BYTES;
 use super::member::{Join, JoinRefused, JoinResult, Member, new_member_id};
+use super::state::{Change, Group, JoinTimer, Now, State, Store};
 
 /// How long a new member waits for its first generation. It has no session before, since it does not know its id.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);

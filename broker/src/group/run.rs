@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::coordinator::Coordinator;
-use super::group::State;
 use super::shard::{Cell, Loaded, Shard, Status};
+use super::state::State;
 use crate::log::LogError;
 
 /// Partitions loaded at the same time.

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 
-use super::group::{Group, Now, State, Store};
 use super::limits::MAX_GROUP_BYTES;
 use super::member::{Identity, Sync, SyncResult, Synced};
+use super::state::{Group, Now, State, Store};
 
 impl Group {
     /// A member asks for its assignment. The answer comes when the leader's assignments are durable, or at once.

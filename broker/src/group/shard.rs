@@ -7,10 +7,10 @@ use kafka_protocol::ResponseError;
 use parking_lot::{Mutex, RwLock};
 
 use super::Settings;
-use super::group::{Group, Now};
 use super::log::OffsetsLog;
 use super::offsets::TopicPartition;
 use super::records::{GroupValue, Key, OffsetValue, RecordError};
+use super::state::{Group, Now};
 use crate::log::LogError;
 use crate::log::records::Record;
 

@@ -9,9 +9,9 @@ use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
-use crate::group::group::{Change, Group, Now, State, Store};
 use crate::group::member::{Identity, Join, JoinResult, Joined, Protocol, Sync, SyncResult};
 use crate::group::records::{GroupValue, OffsetValue};
+use crate::group::state::{Change, Group, Now, State, Store};
 use crate::group::{CONSUMER, Settings};
 
 const SESSION: Duration = Duration::from_secs(10);
