@@ -7,6 +7,7 @@
 mod subject;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -89,7 +90,7 @@ impl TlsSettings {
 
 /// When the configuration in use has to be looked at again.
 struct Freshness {
-    modified: Vec<Option<SystemTime>>,
+    files: Vec<Option<Version>>,
     /// For the own certificate.
     renew_at_ms: Option<i64>,
     expires_at_ms: i64,
@@ -106,9 +107,9 @@ pub struct ServerTls {
 
 impl ServerTls {
     pub fn new(settings: TlsSettings, trust: Arc<Trust>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
-        let modified = modification_times(&settings);
+        let files = versions(&settings);
         let Built { config, renew_at_ms, expires_at_ms } = build(&settings, &trust)?;
-        let freshness = Mutex::new(Freshness { modified, renew_at_ms, expires_at_ms });
+        let freshness = Mutex::new(Freshness { files, renew_at_ms, expires_at_ms });
         Ok(Arc::new(Self { settings, trust, clock, current: ArcSwap::new(config), freshness }))
     }
 
@@ -126,7 +127,7 @@ impl ServerTls {
     pub fn reload(&self) -> Result<(), TlsError> {
         let mut freshness = self.freshness.lock();
         // Before reading: a change that comes in between is then seen as a change.
-        freshness.modified = modification_times(&self.settings);
+        freshness.files = versions(&self.settings);
         match build(&self.settings, &self.trust) {
             Ok(Built { config, renew_at_ms, expires_at_ms }) => {
                 freshness.renew_at_ms = renew_at_ms;
@@ -146,7 +147,7 @@ impl ServerTls {
     pub fn reload_if_stale(&self) -> Result<bool, TlsError> {
         let stale = {
             let freshness = self.freshness.lock();
-            freshness.modified != modification_times(&self.settings)
+            freshness.files != versions(&self.settings)
                 || freshness.renew_at_ms.is_some_and(|renew_at_ms| self.clock.now_ms() >= renew_at_ms)
         };
         if stale {
@@ -177,9 +178,15 @@ impl ServerTls {
     }
 }
 
-fn modification_times(settings: &TlsSettings) -> Vec<Option<SystemTime>> {
-    let modified = |path: &Path| std::fs::metadata(path).and_then(|found| found.modified()).ok();
-    settings.paths().map(modified).collect()
+/// Tells whether a file is another one than before: an atomic replacement may keep the time of its source.
+type Version = (SystemTime, u64, u64);
+
+fn versions(settings: &TlsSettings) -> Vec<Option<Version>> {
+    let version = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.ino(), found.len()))
+    };
+    settings.paths().map(version).collect()
 }
 
 /// A configuration, when to renew it, and when its certificate ends (milliseconds since 1970).

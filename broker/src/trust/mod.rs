@@ -269,9 +269,12 @@ fn derive_credentials(users: &[AdminCredential]) -> Vec<CatalogRecord> {
     })
 }
 
+/// The error tells the place and not the text there: it may be a password.
 fn parse_json<T: serde::de::DeserializeOwned>(files: &Files, name: &str, text: &str) -> Result<T, TrustError> {
-    serde_json::from_str(text)
-        .map_err(|error| TrustError::Damaged { path: files.path(name), reason: error.to_string() })
+    serde_json::from_str(text).map_err(|error| {
+        let reason = format!("line {} column {} is not what belongs there", error.line(), error.column());
+        TrustError::Damaged { path: files.path(name), reason }
+    })
 }
 
 fn to_json<T: Serialize>(value: &T) -> String {

@@ -123,6 +123,7 @@ fn damage_is_named_and_never_replaced() {
         fs::write(folder.path().join(name), text).expect("written");
         let error = ensure(folder.path(), &[], clock()).map(|_| ()).expect_err("damage must stop the start");
         assert!(matches!(&error, TrustError::Damaged { path, .. } if path.ends_with(name)), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
         assert_eq!(fs::read_to_string(folder.path().join(name)).expect("text"), text);
     }
 }
