@@ -1,1 +1,29 @@
+//! What the end-to-end tests stand on: a real broker process, a client of bare frames, a proxy that cuts connections, and
+//! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
+pub mod batch;
+pub mod broker;
+pub mod ledger;
+pub mod operator;
+pub mod program;
+pub mod proxy;
+pub mod requests;
+pub mod scram;
+pub mod segments;
+pub mod terraform;
+pub mod volume;
+pub mod wire;
+
+use std::time::{Duration, Instant};
+
+/// Asks again and again until `probe` answers, or fails with `what` after `limit`.
+pub fn until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return Ok(found);
+        }
+        anyhow::ensure!(Instant::now() < end, "waited {limit:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

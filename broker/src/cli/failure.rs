@@ -21,6 +21,9 @@ pub(super) enum Failure {
     /// Some items failed, one line each; the others were done.
     #[error("{}", .0.join("\n"))]
     Items(Vec<String>),
+    /// What is wrong with the broker's config, one line each.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
     #[error("interrupted")]
     Interrupted,
 }

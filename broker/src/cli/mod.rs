@@ -82,6 +82,8 @@ enum Command {
 
 /// Exit status of wrong usage, as clap has it.
 const USAGE: u8 = 2;
+/// Exit status of a broker config that cannot be used.
+const BAD_CONFIG: u8 = 64;
 /// Exit status after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
@@ -156,7 +158,7 @@ async fn client(global: Global, command: Command) -> Outcome {
 
 /// What the libraries underneath log is shown on request only: their errors reach the user as sentences anyway.
 fn init_log() {
-    let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("LOCKGATE_LOG") else { return };
+    let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("LOCKGATE_CLIENT_LOG") else { return };
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails only when a subscriber is there already, which then serves as well.
     let _ = subscriber.with_ansi(std::io::stderr().is_terminal()).try_init();
@@ -173,10 +175,12 @@ fn report(outcome: Outcome) -> ExitCode {
             ExitCode::from(USAGE)
         }
         Failure::Items(lines) => {
-            for line in lines {
-                eprintln!("lockgate: {line}");
-            }
+            lines.iter().for_each(|line| eprintln!("lockgate: {line}"));
             ExitCode::FAILURE
+        }
+        Failure::Config(lines) => {
+            lines.iter().for_each(|line| eprintln!("lockgate: {line}"));
+            ExitCode::from(BAD_CONFIG)
         }
         failure => {
             eprintln!("lockgate: {failure}");

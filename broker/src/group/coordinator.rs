@@ -190,7 +190,8 @@ impl Coordinator {
         let shard = self.shard(id)?;
         let cell = shard.get(id)?.ok_or(ResponseError::GroupIdNotFound)?;
         let done = self.with(&cell, |group, now| match group.state {
-            State::Dead => Err(ResponseError::GroupIdNotFound),
+            // Just deleted, or being loaded again: the client's next attempt tells.
+            State::Dead => Err(ResponseError::CoordinatorNotAvailable),
             State::Empty => self.delete(&cell, group, now),
             _ => Err(ResponseError::NonEmptyGroup),
         })?;
@@ -206,7 +207,7 @@ impl Coordinator {
         group: &mut Group,
         now: Now,
     ) -> Result<Done, ResponseError> {
-        let mut records = offset_tombstones(&group.id, &group.all_partitions());
+        let mut records = offset_tombstones(&group.id, &group.partitions(|_| true));
         records.push((Key::Group { group: Arc::clone(&group.id) }, None));
         let done = self.write(cell, group, records, Change::Deleted, now)?;
         group.transition(State::Dead, now);
@@ -221,7 +222,8 @@ impl Coordinator {
         gone: Vec<TopicPartition>,
         now: Now,
     ) -> Result<Option<Done>, ResponseError> {
-        if gone.is_empty() {
+        // A dead group's offsets are deleted already, or looked after by its successor.
+        if gone.is_empty() || group.state == State::Dead {
             return Ok(None);
         }
         let records = offset_tombstones(&group.id, &gone);

@@ -19,5 +19,3 @@ pub const MAX_OFFSETS_PER_GROUP: usize = 500_000;
 pub const MAX_OFFSET_METADATA_BYTES: usize = 4_096;
 /// Members of one group: Kafka's `group.max.size`, which has no bound by default.
 pub const DEFAULT_MAX_SIZE: usize = 10_000;
-/// Partitions of the offsets topic that are made at the same time.
-pub const PARTITIONS_OPENED_AT_ONCE: usize = 8;

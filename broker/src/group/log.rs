@@ -8,8 +8,9 @@ use futures_util::future::{self, BoxFuture};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::limits::{MAX_BATCH_BYTES, PARTITIONS_OPENED_AT_ONCE};
+use super::limits::MAX_BATCH_BYTES;
 use crate::catalog::{Catalog, CatalogRecord, Topic, TopicName};
+use crate::limits::PARTITIONS_OPENED_AT_ONCE;
 use crate::log::records::{NewRecord, Record, read_records};
 use crate::log::{Cleanup, LogConfig, LogError, Logs, Partition};
 use crate::store::{PartitionId, Piece, Slice, StoreError};

@@ -90,10 +90,10 @@ impl Group {
         Ok(())
     }
 
-    /// The partitions whose deletion may be written, of those asked for; or why none may.
+    /// Whether offsets may be deleted now; topics that are still read are judged by [`Self::is_subscribed`].
     pub(super) fn check_offset_delete(&self) -> Result<(), ResponseError> {
         match self.state {
-            State::Dead => Err(ResponseError::GroupIdNotFound),
+            State::Dead => Err(ResponseError::CoordinatorNotAvailable),
             State::Empty => Ok(()),
             _ if self.protocol_type.as_deref() == Some(super::CONSUMER) => Ok(()),
             _ => Err(ResponseError::NonEmptyGroup),
@@ -138,14 +138,15 @@ impl Group {
         }
     }
 
-    /// Every partition with an offset, durable or on its way.
-    pub(super) fn all_partitions(&self) -> Vec<TopicPartition> {
-        let mut all = self.offsets.select(|_, _| true);
+    /// Every partition of these topics with an offset, durable or on its way.
+    pub(super) fn partitions(&self, of: impl Fn(&str) -> bool) -> Vec<TopicPartition> {
+        let mut found = self.offsets.select(|topic, _| of(topic));
         for change in self.in_flight() {
             if let Change::Committed(offsets) = change {
-                all.extend(offsets.iter().map(|(partition, _)| partition.clone()));
+                let partitions = offsets.iter().map(|(partition, _)| partition);
+                found.extend(partitions.filter(|(topic, _)| of(topic)).cloned());
             }
         }
-        all
+        found
     }
 }

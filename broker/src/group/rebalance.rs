@@ -229,6 +229,8 @@ impl Group {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         self.pending_sync.clear();
         self.protocol = self.select_protocol();
+        let (generation, members) = (self.generation, self.members.len());
+        tracing::info!(group = %self.id, generation, members, "a new generation of the group begins");
         if self.members.is_empty() {
             self.leader = None;
             self.transition(State::Empty, now);

@@ -162,8 +162,7 @@ impl Coordinator {
     pub fn topics_deleted(self: &Arc<Self>, topics: &[&str]) {
         for cell in self.cells() {
             self.with(&cell, |group, now| {
-                let mut gone = group.all_partitions();
-                gone.retain(|(topic, _)| topics.contains(&&**topic));
+                let gone = group.partitions(|topic| topics.contains(&topic));
                 if let Err(code) = self.remove_offsets(&cell, group, gone, now) {
                     tracing::warn!(group = %group.id, %code, "offsets of a deleted topic could not be removed");
                 }

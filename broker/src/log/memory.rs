@@ -209,9 +209,8 @@ impl Store for MemoryStore {
     }
 
     fn set_aside(&self, id: PartitionId) -> BoxFuture<'_, Result<String, StoreError>> {
-        if let Some(disk) = self.disks.lock().remove(&id) {
-            disk.lock().fail();
-        }
+        let Some(disk) = self.disks.lock().remove(&id) else { return ready(Err(StoreError::NotFound)).boxed() };
+        disk.lock().fail();
         self.strays.lock().push(id);
         ready(Ok("aside".to_owned())).boxed()
     }

@@ -1,6 +1,7 @@
 //! Partitions as Kafka means them: offsets, leader epochs, high watermark, producer state, retention, compaction.
 //! Exists once, above whichever [`crate::store`] holds the bytes.
 
+mod append;
 mod cleaner;
 pub mod codec;
 mod compact;

@@ -1,6 +1,7 @@
-//! One open partition: its handle in the store, the state that goes with it, and appending.
+//! One open partition: its handle in the store, the state that goes with it, and its life: open, failed and opened
+//! again, offline, closed, deleted.
 //!
-//! Appends hold the tail's lock; readers do not. When the handle fails, everything answers NOT_LEADER_OR_FOLLOWER until
+//! When the handle fails, everything answers NOT_LEADER_OR_FOLLOWER until
 //! the partition is opened again, through recovery and under a new leader epoch, so no offset that was acknowledged as
 //! durable is ever given to another record.
 
@@ -13,17 +14,15 @@ use kafka_protocol::ResponseError;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
-use super::codec::Codec;
-use super::config::{LogConfig, TimestampType};
+use super::config::LogConfig;
 use super::epochs::Epochs;
-use super::header::{Attributes, BatchHeader, Batches, NO_TIMESTAMP};
-use super::producers::{Producers, Verdict};
+use super::header::Batches;
+use super::producers::Producers;
 use super::slices::read_slice;
-use super::{Acks, Appended, Bounds, EpochEnd, LogError, records, refused, validate};
+use super::{Bounds, EpochEnd, LogError, refused};
 use crate::clock::Clock;
 use crate::store::{
-    Append, Durable, Flush, Loaded, Offset, PartitionId, PartitionOptions, PartitionStore, Read, StateEntry, Store,
-    StoreError,
+    Durable, Loaded, Offset, PartitionId, PartitionOptions, PartitionStore, Read, StateEntry, Store, StoreError,
 };
 
 /// Bytes of batches that are replayed in one go when a partition is opened.
@@ -75,10 +74,10 @@ pub(super) struct Backoff {
 /// An opened partition in the store with the state above it.
 pub(super) struct Handle {
     pub(super) bytes: Arc<dyn PartitionStore>,
-    durable: watch::Receiver<Durable>,
+    pub(super) durable: watch::Receiver<Durable>,
     pub(super) leader_epoch: i32,
     pub(super) log_start: AtomicI64,
-    log_end: AtomicI64,
+    pub(super) log_end: AtomicI64,
     pub(super) tail: Mutex<Tail>,
 }
 
@@ -323,103 +322,6 @@ impl Partition {
             handle.bytes.set_options(options(&config));
         }
         self.config.store(config);
-    }
-
-    /// Appends exactly one batch from a client, after every check that the architecture names.
-    pub fn append(&self, batch: Bytes, acks: Acks) -> Result<Appended, LogError> {
-        let config = self.config.load();
-        if config.internal {
-            return Err(refused(ResponseError::InvalidTopicException, "clients may not append to an internal topic"));
-        }
-        let handle = self.handle()?;
-        let now = self.clock.now_ms();
-        let checked = validate::validate(&batch, &config, now)?;
-        let flush = if acks == Acks::All { Flush::Now } else { Flush::Soon };
-        let stamped = (config.timestamp_type == TimestampType::LogAppendTime).then_some(now);
-        self.append_checked(&handle, checked.header, &checked.records, flush, stamped)
-    }
-
-    /// Appends records of the broker's own (offsets, catalog), as one uncompressed batch.
-    pub fn append_records(&self, records: &[records::NewRecord]) -> Result<Appended, LogError> {
-        let handle = self.handle()?;
-        let (header, body) = validate::own_batch(records, &self.config.load())?;
-        debug_assert_eq!(header.attributes, Attributes::new(Codec::None, false));
-        self.append_checked(&handle, header, &body, Flush::Now, None)
-    }
-
-    fn append_checked(
-        &self,
-        handle: &Arc<Handle>,
-        mut header: BatchHeader,
-        records: &[u8],
-        flush: Flush,
-        stamped: Option<i64>,
-    ) -> Result<Appended, LogError> {
-        let now = self.clock.now_ms();
-        let mut tail = handle.tail.lock();
-        let update = match tail.producers.check(&header, tail.next_offset, now)? {
-            Verdict::New(update) => update,
-            verdict => return self.seen_before(handle, verdict, stamped.is_some()),
-        };
-        header.base_offset = tail.next_offset;
-        header.leader_epoch = handle.leader_epoch;
-        let head = header.encode();
-        let epochs = &tail.epochs;
-        let appended = handle.bytes.append(
-            Append {
-                base_offset: header.base_offset,
-                last_offset: header.last_offset(),
-                // Records without a time age from when they came.
-                max_timestamp: if header.max_timestamp == NO_TIMESTAMP { now } else { header.max_timestamp },
-                parts: [&head, records],
-                delta: &|| {
-                    let epoch = epochs.last_entry();
-                    epoch.into_iter().chain(update.as_ref().map(|update| update.entry())).collect()
-                },
-            },
-            flush,
-        );
-        appended.map_err(|error| self.store_error(handle, error))?;
-        if let Some(update) = update {
-            tail.producers.commit(update);
-        }
-        tail.next_offset = header.last_offset() + 1;
-        handle.log_end.store(tail.next_offset, Ordering::Release);
-        drop(tail);
-        Ok(Appended {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            log_append_time: stamped.unwrap_or(NO_TIMESTAMP),
-            log_start: handle.log_start.load(Ordering::Acquire),
-            duplicate: false,
-            durable: handle.durable.clone(),
-        })
-    }
-
-    /// The answer for a batch that was appended before: never before it is durable, because the client takes both
-    /// answers for success.
-    fn seen_before(&self, handle: &Arc<Handle>, verdict: Verdict, stamped: bool) -> Result<Appended, LogError> {
-        let durable = handle.durable.borrow().end;
-        match verdict {
-            Verdict::Duplicate { base_offset, last_offset, timestamp } => {
-                if durable <= last_offset {
-                    handle.bytes.flush();
-                }
-                Ok(Appended {
-                    base_offset,
-                    last_offset,
-                    log_append_time: if stamped { timestamp } else { NO_TIMESTAMP },
-                    log_start: handle.log_start.load(Ordering::Acquire),
-                    duplicate: true,
-                    durable: handle.durable.clone(),
-                })
-            }
-            Verdict::Forgotten { below } if durable < below => {
-                handle.bytes.flush();
-                Err(LogError::NotLeader)
-            }
-            _ => Err(refused(ResponseError::DuplicateSequenceNumber, "the batch was appended before")),
-        }
     }
 
     /// FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when a client's idea of the leader epoch differs (-1: it has none).

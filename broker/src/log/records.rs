@@ -92,9 +92,52 @@ pub fn walk(
 }
 
 /// Bytes that are looked at once, front to back.
-trait Input {
+trait Cursor {
     fn byte(&mut self) -> Result<u8, RecordError>;
     fn skip(&mut self, len: usize) -> Result<(), RecordError>;
+
+    #[inline]
+    fn varint(&mut self) -> Result<i32, RecordError> {
+        varint(|| self.byte())
+    }
+
+    /// Skips a length and as many bytes; false when the length is -1.
+    #[inline]
+    fn nullable_bytes(&mut self) -> Result<bool, RecordError> {
+        match self.varint()? {
+            -1 => Ok(false),
+            len => {
+                self.skip(usize::try_from(len).map_err(|_| RecordError::Malformed)?)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// A record behind its length, up to wherever it ends.
+    #[inline]
+    fn body(&mut self) -> Result<RecordHead, RecordError> {
+        self.byte()?; // attributes, unused
+        let timestamp_delta = varlong(|| self.byte())?;
+        let offset_delta = self.varint()?;
+        let has_key = self.nullable_bytes()?;
+        self.nullable_bytes()?;
+        let headers = self.varint()?;
+        if headers < 0 {
+            return Err(RecordError::Malformed);
+        }
+        for _ in 0..headers {
+            if !self.nullable_bytes()? {
+                return Err(RecordError::Malformed);
+            }
+            self.nullable_bytes()?;
+        }
+        Ok(RecordHead { timestamp_delta, offset_delta, has_key })
+    }
+}
+
+/// Records one after the other.
+trait Input: Cursor {
+    fn record(&mut self) -> Result<RecordHead, RecordError>;
     fn at_end(&mut self) -> Result<bool, RecordError>;
 }
 
@@ -102,12 +145,10 @@ struct SliceInput<'a> {
     rest: &'a [u8],
 }
 
-impl Input for SliceInput<'_> {
+impl Cursor for SliceInput<'_> {
     #[inline]
     fn byte(&mut self) -> Result<u8, RecordError> {
-        let (&byte, rest) = self.rest.split_first().ok_or(RecordError::Malformed)?;
-        self.rest = rest;
-        Ok(byte)
+        take_byte(&mut self.rest)
     }
 
     #[inline]
@@ -115,10 +156,27 @@ impl Input for SliceInput<'_> {
         self.rest = self.rest.get(len..).ok_or(RecordError::Malformed)?;
         Ok(())
     }
+}
+
+impl Input for SliceInput<'_> {
+    /// The hot path of uncompressed batches: bounds are those of the record's own slice, checked once per step.
+    #[inline]
+    fn record(&mut self) -> Result<RecordHead, RecordError> {
+        let length = self.varint()?;
+        let record = take_bytes(&mut self.rest, length)?.ok_or(RecordError::Malformed)?;
+        whole_record(record)
+    }
 
     fn at_end(&mut self) -> Result<bool, RecordError> {
         Ok(self.rest.is_empty())
     }
+}
+
+#[inline]
+fn whole_record(record: &[u8]) -> Result<RecordHead, RecordError> {
+    let mut fields = SliceInput { rest: record };
+    let head = fields.body()?;
+    if fields.rest.is_empty() { Ok(head) } else { Err(RecordError::Malformed) }
 }
 
 struct StreamInput<'a, R> {
@@ -139,7 +197,7 @@ impl<R: Read> StreamInput<'_, R> {
     }
 }
 
-impl<R: Read> Input for StreamInput<'_, R> {
+impl<R: Read> Cursor for StreamInput<'_, R> {
     #[inline]
     fn byte(&mut self) -> Result<u8, RecordError> {
         if !self.fill()? {
@@ -161,6 +219,16 @@ impl<R: Read> Input for StreamInput<'_, R> {
         }
         Ok(())
     }
+}
+
+impl<R: Read> Input for StreamInput<'_, R> {
+    fn record(&mut self) -> Result<RecordHead, RecordError> {
+        let length = self.varint()?;
+        let left = usize::try_from(length).map_err(|_| RecordError::Malformed)?;
+        let mut fields = Fields { input: self, left };
+        let head = fields.body()?;
+        if fields.left == 0 { Ok(head) } else { Err(RecordError::Malformed) }
+    }
 
     fn at_end(&mut self) -> Result<bool, RecordError> {
         Ok(!self.fill()?)
@@ -173,7 +241,7 @@ struct Fields<'i, I> {
     left: usize,
 }
 
-impl<I: Input> Fields<'_, I> {
+impl<I: Input> Cursor for Fields<'_, I> {
     #[inline]
     fn byte(&mut self) -> Result<u8, RecordError> {
         self.left = self.left.checked_sub(1).ok_or(RecordError::Malformed)?;
@@ -185,28 +253,6 @@ impl<I: Input> Fields<'_, I> {
         self.left = self.left.checked_sub(len).ok_or(RecordError::Malformed)?;
         self.input.skip(len)
     }
-
-    #[inline]
-    fn varint(&mut self) -> Result<i32, RecordError> {
-        varint(|| self.byte())
-    }
-
-    #[inline]
-    fn varlong(&mut self) -> Result<i64, RecordError> {
-        varlong(|| self.byte())
-    }
-
-    /// Skips a length and as many bytes; false when the length is -1.
-    #[inline]
-    fn nullable_bytes(&mut self) -> Result<bool, RecordError> {
-        match self.varint()? {
-            -1 => Ok(false),
-            len => {
-                self.skip(usize::try_from(len).map_err(|_| RecordError::Malformed)?)?;
-                Ok(true)
-            }
-        }
-    }
 }
 
 fn walk_input<I: Input>(
@@ -215,46 +261,11 @@ fn walk_input<I: Input>(
     mut visit: impl FnMut(RecordHead) -> ControlFlow<()>,
 ) -> Result<(), RecordError> {
     for _ in 0..count {
-        let head = walk_record(&mut input).map_err(|error| match (error, input.at_end()) {
-            (RecordError::Malformed, Ok(true)) => RecordError::Count(count),
-            (error, _) => error,
-        })?;
-        if visit(head).is_break() {
+        if visit(input.record()?).is_break() {
             return Ok(());
         }
     }
     if input.at_end()? { Ok(()) } else { Err(RecordError::Count(count)) }
-}
-
-#[inline]
-fn walk_record<I: Input>(input: &mut I) -> Result<RecordHead, RecordError> {
-    let length = varint(|| input.byte())?;
-    let left = usize::try_from(length).map_err(|_| RecordError::Malformed)?;
-    walk_body(&mut Fields { input, left })
-}
-
-/// A record behind its length.
-#[inline]
-fn walk_body<I: Input>(fields: &mut Fields<'_, I>) -> Result<RecordHead, RecordError> {
-    fields.byte()?; // attributes, unused
-    let timestamp_delta = fields.varlong()?;
-    let offset_delta = fields.varint()?;
-    let has_key = fields.nullable_bytes()?;
-    fields.nullable_bytes()?;
-    let headers = fields.varint()?;
-    if headers < 0 {
-        return Err(RecordError::Malformed);
-    }
-    for _ in 0..headers {
-        if !fields.nullable_bytes()? {
-            return Err(RecordError::Malformed);
-        }
-        fields.nullable_bytes()?;
-    }
-    if fields.left != 0 {
-        return Err(RecordError::Malformed);
-    }
-    Ok(RecordHead { timestamp_delta, offset_delta, has_key })
 }
 
 /// A zigzag varint of at most five bytes.
@@ -313,7 +324,7 @@ impl<'a> RecordView<'a> {
         let length = take_varint(rest)?;
         let mut fields = take_bytes(rest, length)?.ok_or(RecordError::Malformed)?;
         // This checks the headers too, which are then kept as they stand.
-        walk_body(&mut Fields { left: fields.len(), input: &mut SliceInput { rest: fields } })?;
+        whole_record(fields)?;
         take_byte(&mut fields)?;
         let timestamp_delta = varlong(|| take_byte(&mut fields))?;
         let offset_delta = take_varint(&mut fields)?;
@@ -325,6 +336,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
+#[inline]
 fn take_byte(rest: &mut &[u8]) -> Result<u8, RecordError> {
     let (&byte, tail) = rest.split_first().ok_or(RecordError::Malformed)?;
     *rest = tail;
@@ -335,6 +347,7 @@ fn take_varint(rest: &mut &[u8]) -> Result<i32, RecordError> {
     varint(|| take_byte(rest))
 }
 
+#[inline]
 fn take_bytes<'a>(rest: &mut &'a [u8], len: i32) -> Result<Option<&'a [u8]>, RecordError> {
     if len == -1 {
         return Ok(None);

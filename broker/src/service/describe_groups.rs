@@ -7,16 +7,12 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::groups::{wire, wire_option};
 use super::{Context, Service, Services};
-use crate::auth::{Access, Authorized, Refusal};
-use crate::catalog::acl::{Operation, ResourceType};
+use crate::auth::{Authorized, Refusal};
+use crate::catalog::acl::ResourceType;
 use crate::group::{Description, State};
 
 /// First version that says that a group does not exist; before, such a group is dead.
 const NOT_FOUND: i16 = 6;
-/// What may be done with a group.
-const OPERATIONS: [Operation; 5] =
-    [Operation::Read, Operation::Delete, Operation::Describe, Operation::DescribeConfigs, Operation::AlterConfigs];
-
 impl Service for DescribeGroupsRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> DescribeGroupsResponse {
         let (request, denied, access) = request.into_parts();
@@ -27,7 +23,7 @@ impl Service for DescribeGroupsRequest {
                 Err(error) => failed(group, error),
             };
             if request.include_authorized_operations && described.error_code == 0 {
-                let operations = operations(&access, &described.group_id);
+                let operations = access.authorized_operations(ResourceType::Group, &described.group_id);
                 return described.with_authorized_operations(operations);
             }
             described
@@ -71,10 +67,4 @@ fn not_found(group: GroupId, version: i16) -> DescribedGroup {
 
 fn failed(group: GroupId, error: ResponseError) -> DescribedGroup {
     DescribedGroup::default().with_group_id(group).with_error_code(error.code())
-}
-
-/// One bit for each operation that the session may do, at the place of its wire code.
-fn operations(access: &Access, group: &str) -> i32 {
-    let allowed = OPERATIONS.into_iter().filter(|operation| access.sees(*operation, ResourceType::Group, group));
-    allowed.fold(0, |bits, operation| bits | 1 << operation.code())
 }

@@ -59,3 +59,24 @@ fn single(found: Coordinator) -> FindCoordinatorResponse {
         .with_host(found.host)
         .with_port(found.port)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::protocol::{Encodable, Message};
+
+    use super::*;
+
+    #[test]
+    fn refusals_fit_every_version() {
+        let versions = FindCoordinatorRequest::VERSIONS;
+        for version in versions.min..=versions.max {
+            let refused = failed(StrBytes::from_static_str("g"), ResponseError::GroupAuthorizationFailed);
+            let response = match version < BATCHED {
+                true => single(refused),
+                false => FindCoordinatorResponse::default().with_coordinators(vec![refused]),
+            };
+            response.encode(&mut BytesMut::new(), version).expect("a refusal");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! JoinGroup: becomes a member, and waits for the next generation.
 
 use bytes::Bytes;
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -21,7 +22,13 @@ const SKIP_ASSIGNMENT: i16 = 9;
 impl Service for JoinGroupRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> JoinGroupResponse {
         let (request, (), _) = request.into_parts();
-        match services.groups.join(join(request, context)).await {
+        let member = kept(&request.member_id);
+        let joined = tokio::select! {
+            joined = services.groups.join(join(request, context)) => joined,
+            // The broker stops: the member finds its coordinator again.
+            () = services.stopping.cancelled() => Err(JoinRefused { code: ResponseError::NotCoordinator, member }),
+        };
+        match joined {
             Ok(joined) => answer(joined, context.version),
             Err(refused) => refusal_of(&refused, context.version),
         }
@@ -86,4 +93,32 @@ fn refusal_of(refused: &JoinRefused, version: i16) -> JoinGroupResponse {
 
 fn protocol_name(name: Option<StrBytes>, version: i16) -> Option<StrBytes> {
     name.or_else(|| (version < NULL_PROTOCOL).then(StrBytes::default))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::protocol::{Encodable, Message};
+
+    use super::*;
+    use crate::group::JoinedMember;
+
+    #[test]
+    fn answers_fit_every_version() {
+        let versions = JoinGroupRequest::VERSIONS;
+        for version in versions.min..=versions.max {
+            let joined = Joined {
+                generation: 3,
+                protocol_type: Some("consumer".into()),
+                protocol: Some("range".into()),
+                leader: "a".into(),
+                member: "a".into(),
+                skip_assignment: version >= SKIP_ASSIGNMENT,
+                members: vec![JoinedMember { id: "a".into(), instance: Some("i".into()), metadata: Bytes::new() }],
+            };
+            answer(joined, version).encode(&mut BytesMut::new(), version).expect("an answer");
+            let refused = JoinRefused { code: ResponseError::MemberIdRequired, member: "b".into() };
+            refusal_of(&refused, version).encode(&mut BytesMut::new(), version).expect("a refusal");
+        }
+    }
 }

@@ -161,3 +161,32 @@ fn single(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
     });
     OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::protocol::{Encodable, Message};
+
+    use super::*;
+
+    #[test]
+    fn answers_fit_every_version() {
+        let value = OffsetValue {
+            offset: 7,
+            leader_epoch: 1,
+            metadata: "m".into(),
+            commit_timestamp: 0,
+            expire_timestamp: None,
+        };
+        let versions = OffsetFetchRequest::VERSIONS;
+        for version in versions.min..=versions.max {
+            let found = vec![topic(wire_topic("t"), vec![answer(0, Some(&value)), answer(1, None)])];
+            let response = match version < BATCHED {
+                true => OffsetFetchResponse::default().with_topics(found.into_iter().map(single).collect()),
+                false => OffsetFetchResponse::default()
+                    .with_groups(vec![OffsetFetchResponseGroup::default().with_topics(found)]),
+            };
+            response.encode(&mut BytesMut::new(), version).expect("an answer");
+        }
+    }
+}

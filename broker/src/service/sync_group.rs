@@ -32,7 +32,12 @@ impl Service for SyncGroupRequest {
             protocol: kept_option(&request.protocol_name),
             assignments: assignments.collect(),
         };
-        match services.groups.sync(sync).await {
+        let synced = tokio::select! {
+            synced = services.groups.sync(sync) => synced,
+            // The broker stops: the member finds its coordinator again.
+            () = services.stopping.cancelled() => Err(ResponseError::NotCoordinator),
+        };
+        match synced {
             Ok(synced) => SyncGroupResponse::default()
                 .with_protocol_type(wire_option(&synced.protocol_type))
                 .with_protocol_name(wire_option(&synced.protocol))

@@ -267,6 +267,8 @@ pub(super) async fn delete(services: &Services, id: Uuid) -> Result<(), TopicErr
         Ok((vec![CatalogRecord::TopicDeleted { id }], topic.clone()))
     });
     let topic = changed.await?;
+    // A new topic of this name starts at offset 0: what groups committed for this one must not outlive it.
+    services.groups.topics_deleted(&[topic.name.as_str()]);
     drop_partitions(services, &topic, 0).await;
     Ok(())
 }

@@ -145,7 +145,7 @@ pub struct FileRange {
 #[derive(Clone, Debug, Default)]
 pub struct Slice {
     pub pieces: Vec<Piece>,
-    /// One past the last offset in `pieces`; equal to the wanted offset when empty.
+    /// Where to read on: one past the last offset in `pieces`, or beyond the gap behind it; the wanted offset when empty.
     pub next_offset: Offset,
 }
 

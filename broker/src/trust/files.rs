@@ -113,9 +113,12 @@ impl Files {
         })
     }
 
-    /// Writes the file, in place of the one that is there.
+    /// Writes the file, in place of the one that is there, unless that says the same already.
     pub(super) fn replace(&self, name: &str, access: Access, content: &str) -> Result<(), TrustError> {
         let path = self.path(name);
+        if self.read(name, access)?.as_deref() == Some(content) {
+            return Ok(());
+        }
         let replaced = self.write_temporary(&path, access, content).and_then(|temporary| {
             self.step()?;
             fs::rename(&temporary, &path)?;

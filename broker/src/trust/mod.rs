@@ -213,7 +213,7 @@ impl Trust {
         if missing.is_empty() {
             return Ok(());
         }
-        let derive = move || missing.iter().flat_map(credentials_of).collect::<Vec<_>>();
+        let derive = move || derive_credentials(&missing);
         let derived = tokio::task::spawn_blocking(derive)
             .await
             .map_err(|error| TrustError::Catalog(CatalogError::Log(error.to_string().into())))?;
@@ -253,15 +253,20 @@ impl Trust {
     }
 }
 
-/// Both mechanisms, since clients differ. The passwords are random and long, so the iteration count protects nothing
-/// and is kept low for a fast start.
-fn credentials_of(user: &AdminCredential) -> Vec<CatalogRecord> {
-    let derive = |mechanism| CatalogRecord::UserCredential {
+/// Both mechanisms, since clients differ, each on a thread of its own, since the start waits for them. The passwords
+/// are random and long, so the iteration count protects nothing and is kept low.
+fn derive_credentials(users: &[AdminCredential]) -> Vec<CatalogRecord> {
+    let derive = |user: &AdminCredential, mechanism| CatalogRecord::UserCredential {
         user: user.username.clone(),
         mechanism,
         credential: ScramCredential::from_password(mechanism, &user.current.password, DEFAULT_ITERATIONS),
     };
-    vec![derive(ScramMechanism::Sha256), derive(ScramMechanism::Sha512)]
+    std::thread::scope(|scope| {
+        let each = |user| [ScramMechanism::Sha256, ScramMechanism::Sha512].map(|mechanism| (user, mechanism));
+        let work = |(user, mechanism)| scope.spawn(move || derive(user, mechanism));
+        let running: Vec<_> = users.iter().flat_map(each).map(work).collect();
+        running.into_iter().map(|thread| thread.join().expect("hashing does not panic")).collect()
+    })
 }
 
 fn parse_json<T: serde::de::DeserializeOwned>(files: &Files, name: &str, text: &str) -> Result<T, TrustError> {

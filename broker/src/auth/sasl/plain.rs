@@ -30,7 +30,7 @@ pub(super) struct PlainVerifier {
 }
 
 /// User and password. Never panics, whatever the octets.
-pub(super) fn parse(message: &[u8]) -> Result<(&str, &str), &'static str> {
+pub fn parse(message: &[u8]) -> Result<(&str, &str), &'static str> {
     let text = std::str::from_utf8(message).map_err(|_| "it is not UTF-8")?;
     let mut parts = text.split('\0');
     let (Some(authzid), Some(user), Some(password), None) = (parts.next(), parts.next(), parts.next(), parts.next())

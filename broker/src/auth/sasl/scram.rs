@@ -1,15 +1,15 @@
 //! SCRAM-SHA-256 and SCRAM-SHA-512, the server's side (RFC 5802, RFC 7677), without channel binding.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use hmac::{Hmac, Mac};
 use rand::Rng;
 use rand::distr::Alphanumeric;
-use sha2::{Digest, Sha256, Sha512};
+use ring::{digest, hmac, pbkdf2};
 use subtle::ConstantTimeEq;
 
 use super::{DEFAULT_ITERATIONS, Failure, SALT_OCTETS, Step};
@@ -121,26 +121,19 @@ impl ScramMechanism {
     }
 
     pub(crate) fn hmac(self, key: &[u8], message: &[u8]) -> Vec<u8> {
-        const ANY_LENGTH: &str = "HMAC takes keys of any length";
-        match self {
-            Self::Sha256 => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(key).expect(ANY_LENGTH);
-                mac.update(message);
-                mac.finalize().into_bytes().to_vec()
-            }
-            Self::Sha512 => {
-                let mut mac = Hmac::<Sha512>::new_from_slice(key).expect(ANY_LENGTH);
-                mac.update(message);
-                mac.finalize().into_bytes().to_vec()
-            }
-        }
+        let algorithm = match self {
+            Self::Sha256 => hmac::HMAC_SHA256,
+            Self::Sha512 => hmac::HMAC_SHA512,
+        };
+        hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
     }
 
     fn hash(self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
-        }
+        let algorithm = match self {
+            Self::Sha256 => &digest::SHA256,
+            Self::Sha512 => &digest::SHA512,
+        };
+        digest::digest(algorithm, message).as_ref().to_vec()
     }
 
     /// Octets of the hash.
@@ -153,11 +146,13 @@ impl ScramMechanism {
 
     /// `Hi` of RFC 5802: the expensive part.
     pub fn salted_password(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+        let algorithm = match self {
+            Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            Self::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        };
         let mut salted = vec![0; self.octets()];
-        match self {
-            Self::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut salted),
-            Self::Sha512 => pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut salted),
-        }
+        let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+        pbkdf2::derive(algorithm, iterations, salt, password, &mut salted);
         salted
     }
 }

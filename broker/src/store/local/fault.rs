@@ -41,6 +41,7 @@ struct Disk {
     released: Condvar,
 }
 
+#[derive(Clone)]
 struct State {
     nodes: HashMap<Node, Content>,
     next_node: Node,
@@ -61,12 +62,13 @@ struct State {
     fuse: Option<u64>,
 }
 
+#[derive(Clone)]
 enum Content {
     File(FileContent),
     Folder { seen: BTreeMap<String, Node>, durable: BTreeMap<String, Node> },
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct FileContent {
     /// As the page cache shows it.
     seen: Vec<u8>,
@@ -81,6 +83,7 @@ enum Change {
 }
 
 /// Removals and insertions that happen together.
+#[derive(Clone)]
 struct NameChange {
     remove: Vec<(Node, String)>,
     insert: Option<(Node, String, Node)>,
@@ -287,6 +290,11 @@ impl FaultFs {
         Self(Arc::new(Disk { state: Mutex::new(state), released: Condvar::new() }))
     }
 
+    /// A copy of the whole disk, unsynced changes included, to try another crash on.
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Disk { state: Mutex::new(self.0.state.lock().clone()), released: Condvar::new() }))
+    }
+
     pub fn cheat(&self, cheats: Cheats) {
         self.0.state.lock().cheats = cheats;
     }
@@ -325,7 +333,7 @@ impl FaultFs {
         let state = &mut *guard;
         state.generation += 1;
         (state.locked, state.held, state.fuse, state.failing_syncs) = (false, false, None, 0);
-        let kept = [0.0, 0.5, 1.0][random.random_range(0..3)];
+        let kept = [0.0, 0.5, 0.5, 1.0][random.random_range(0..4)];
         for change in std::mem::take(&mut state.names) {
             if random.random_bool(kept) {
                 change.apply(&mut state.nodes);

