@@ -39,10 +39,8 @@ impl EncodeLabelValue for Api {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Answered; single items of it may have failed.
+    /// Answered; the answer may say that something was refused.
     Answered,
-    /// Refused as a whole, for want of permission.
-    Refused,
     /// Not understood, or failed; the connection was closed.
     Failed,
 }
@@ -51,7 +49,6 @@ impl EncodeLabelValue for Outcome {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), fmt::Error> {
         encoder.write_str(match self {
             Outcome::Answered => "answered",
-            Outcome::Refused => "refused",
             Outcome::Failed => "failed",
         })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, Listener, validate};
+use super::{Config, Http, Listener, validate};
 
 /// Variables that start like this may override settings: `LOCKGATE_LIMITS__CONNECTIONS` is `limits.connections`.
 const ENV_PREFIX: &str = "LOCKGATE_";
@@ -84,16 +84,16 @@ fn read(path: &Path) -> Result<Table, ConfigError> {
 /// A table that holds every key there is, so that keys and the types of their values can be looked up.
 pub(super) fn shape() -> Table {
     let file = || Some(PathBuf::from("file"));
-    let mut config = Config::default();
-    config.listeners = vec![Listener {
+    let listener = Listener {
         advertised: Some("host:9093".to_owned()),
         client_ca_file: file(),
         certificate_file: file(),
         key_file: file(),
         ..Listener::default()
-    }];
-    config.http.token_file = file();
-    Table::try_from(config).expect("settings are plain data that TOML can hold")
+    };
+    let http = Http { token_file: file(), ..Http::default() };
+    Table::try_from(Config { listeners: vec![listener], http, ..Config::default() })
+        .expect("settings are plain data that TOML can hold")
 }
 
 fn join(prefix: &str, key: &str) -> String {

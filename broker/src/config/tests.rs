@@ -152,6 +152,11 @@ fn every_rule_is_one_sentence() {
             "`listeners.0.advertised` is missing; clients cannot be told to connect to 0.0.0.0",
         ),
         ("[[listeners]]\nadvertised = 'host'", "`listeners.0.advertised` \"host\" does not have the form host:port"),
+        (
+            "[[listeners]]\nprincipal_mapping_rules = ['CN']",
+            "`listeners.0.principal_mapping_rules` cannot be used: the rule `CN` is neither DEFAULT nor \
+             RULE:pattern/replacement/ with L or U after it",
+        ),
         ("[http]\nbind = '10.0.0.1:1'\ntoken_file = 'x'", "`http.tls` must be true, since 10.0.0.1:1 is not loopback"),
         (
             "[http]\nbind = '10.0.0.1:1'\ntls = true",

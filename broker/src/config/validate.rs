@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::load::Origin;
 use super::{ClientCertificates, Config, Listener};
+use crate::auth::mapping::MappingRules;
 use crate::catalog::topic_config::{self, TOPIC_CONFIGS, TopicDefaults};
 use crate::limits;
 
@@ -76,6 +77,9 @@ fn protection(index: usize, listener: &Listener, found: &mut Problems) {
         &key("client_ca_file"),
         "has no effect unless client_certificates is \"optional\" or \"required\"",
     );
+    if let Err(error) = MappingRules::parse(&listener.principal_mapping_rules) {
+        found.unless(false, &key("principal_mapping_rules"), format!("cannot be used: {error}"));
+    }
     let (certificate, private_key) = (listener.certificate_file.is_some(), listener.key_file.is_some());
     found.unless(!certificate || private_key, &key("key_file"), "is missing; certificate_file needs its private key");
     found.unless(certificate || !private_key, &key("certificate_file"), "is missing; key_file needs its certificate");

@@ -64,7 +64,8 @@ impl Server {
         let bound = listener::bind_all(&config.listeners)?;
         let names = bound.iter().map(|bound| bound.host().to_owned()).collect::<Vec<_>>();
         let trust = Arc::new(trust::ensure(&config.data, &names, clock.clone())?);
-        let store = open_store(&config, file_system, clock.clone())?;
+        let metrics = Arc::new(Metrics::new(clock.now_ms()));
+        let store = open_store(&config, file_system, clock.clone(), metrics.clone())?;
         let (catalog, logs) = open_catalog(&config, store.clone(), clock.clone()).await?;
         trust.install_users(&catalog).await?;
 
@@ -79,7 +80,7 @@ impl Server {
             catalog: catalog.clone(),
             logs: logs.clone(),
             groups: groups.clone(),
-            metrics: Arc::new(Metrics::new(clock.now_ms())),
+            metrics,
             producer_ids: Default::default(),
             fetch_sessions: Default::default(),
             authorizer: Authorizer::new(&config.super_users, audit),
@@ -222,13 +223,16 @@ fn open_store(
     config: &Config,
     file_system: Arc<dyn local::fs::FileSystem>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     let durability = match config.durability {
         Durability::Fsync => local::Durability::Fsync,
         Durability::PageCache => local::Durability::PageCache,
     };
     let settings = LocalSettings { path: config.data.clone(), durability, reserve_bytes: config.reserve_bytes };
-    Ok(LocalStore::open(settings, file_system, clock)?)
+    let store = LocalStore::open(settings, file_system, clock)?;
+    store.observe_flushes(move |took| metrics.flush_seconds.observe(took.as_secs_f64()));
+    Ok(store)
 }
 
 /// Opens the catalog, and every partition that it knows.

@@ -129,6 +129,10 @@ fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec
     let edits = alteration.edits.as_deref().map_err(Clone::clone)?;
     let defaults = TopicDefaults { file: &config.topic_defaults, dynamic: &image.broker_configs };
     match resource(image, config, alteration.resource_type, &alteration.resource_name)? {
+        Resource::Topic(topic) if topics::is_internal(topic.name.as_str()) => {
+            let message = format!("topic '{}' is kept by the broker itself, with fixed configs", topic.name);
+            Err((ResponseError::InvalidRequest, message))
+        }
         Resource::Topic(topic) => {
             let known = |name: &str| {
                 topic_config::find(name)
@@ -243,9 +247,11 @@ fn configure_topic(services: &Services, topic: Arc<Topic>) {
     loop {
         let image = services.catalog.image();
         let Some(topic) = image.topic(topic.name.as_str()).filter(|now| now.id == topic.id) else { return };
+        if topics::is_internal(topic.name.as_str()) {
+            return;
+        }
         let defaults = services.topic_defaults(&image);
-        let config = log_config(&topic.configs, &defaults, topics::is_internal(topic.name.as_str()));
-        services.logs.configure(topic.id, Arc::new(config));
+        services.logs.configure(topic.id, Arc::new(log_config(&topic.configs, &defaults, false)));
         if services.catalog.image().version == image.version {
             return;
         }

@@ -4,7 +4,7 @@
 //! What becomes durable is captured before the flush starts.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -56,6 +56,8 @@ pub(super) struct Flusher {
     queue: Mutex<Queue>,
     wake: Condvar,
     wake_upkeep: Condvar,
+    /// Told how long each round took.
+    observer: OnceLock<Box<dyn Fn(Duration) + Send + Sync>>,
 }
 
 impl Flusher {
@@ -94,11 +96,20 @@ impl Flusher {
         left.iter().for_each(|partition| partition.fail("the store is closed"));
     }
 
+    /// Names who is told how long each round took; the first one stays.
+    pub(super) fn observe(&self, observer: Box<dyn Fn(Duration) + Send + Sync>) {
+        _ = self.observer.set(observer);
+    }
+
     /// The flusher thread.
     pub(super) fn run(&self, volume: &dyn Volume) {
         let mut round = Vec::new();
         while self.next_round(&mut round) {
+            let began = Instant::now();
             self.flush(volume, &round);
+            if let Some(observer) = self.observer.get() {
+                observer(began.elapsed());
+            }
             round.clear();
         }
     }

@@ -193,6 +193,11 @@ impl LocalStore {
         Ok(Arc::new(Self { shared, slots: Mutex::default(), threads: Mutex::new(threads) }))
     }
 
+    /// Names who is told how long each flush took.
+    pub fn observe_flushes(&self, observer: impl Fn(std::time::Duration) + Send + Sync + 'static) {
+        self.shared.flusher.observe(Box::new(observer));
+    }
+
     fn partitions(&self) -> PathBuf {
         self.shared.data.join(PARTITIONS)
     }
