@@ -8,6 +8,7 @@ pub mod operator;
 pub mod program;
 pub mod proxy;
 pub mod requests;
+pub mod samples;
 pub mod scram;
 pub mod segments;
 pub mod terraform;
