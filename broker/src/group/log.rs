@@ -103,14 +103,17 @@ impl OffsetsLog for TopicLog {
     }
 }
 
-/// Makes the offsets topic unless the catalog has it, and returns it. Like every topic it is first in the catalog;
-/// partitions that a crash kept from being made are made now.
+/// Makes the offsets topic unless the catalog has it, and returns it. Partitions come first, as with every topic, so
+/// that one which the catalog knows and the store does not have is always damage.
 pub async fn ensure_offsets_topic(
     catalog: &Catalog,
     logs: &Logs,
     partitions: i32,
     replication_factor: i16,
 ) -> Result<Arc<Topic>, LogError> {
+    if let Some(existing) = catalog.image().topic(OFFSETS_TOPIC) {
+        return Ok(Arc::clone(existing));
+    }
     let text = |error: &dyn std::fmt::Display| LogError::Store(StoreError::Rejected(error.to_string().into()));
     let name = TopicName::parse(OFFSETS_TOPIC).map_err(|error| text(&error))?;
     let configs = [
@@ -120,20 +123,16 @@ pub async fn ensure_offsets_topic(
         ("segment.bytes", SEGMENT_BYTES.to_string()),
     ];
     let configs = configs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let wanted = Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs };
-    let topic = catalog.change(|image| match image.topic(OFFSETS_TOPIC) {
-        Some(existing) => Ok::<_, Infallible>((Vec::new(), Arc::clone(existing))),
-        None => Ok((vec![CatalogRecord::Topic(wanted.clone())], Arc::new(wanted))),
-    });
-    let topic = topic.await.map_err(|error| text(&error))?;
+    let topic = Arc::new(Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs });
     let config = Arc::new(offsets_config());
-    let ids = (0..topic.partitions).map(|index| PartitionId { topic: topic.id, index });
-    let missing = ids.filter(|id| matches!(logs.get(*id), Err(LogError::UnknownPartition)));
-    stream::iter(missing)
+    stream::iter((0..partitions).map(|index| PartitionId { topic: topic.id, index }))
         .map(|id| logs.open(id, Arc::clone(&config), true))
         .buffer_unordered(PARTITIONS_OPENED_AT_ONCE)
         .try_for_each(|_| future::ready(Ok(())))
         .await?;
+    let record = CatalogRecord::Topic(Topic::clone(&topic));
+    let changed = catalog.change(|_| Ok::<_, Infallible>((vec![record], ())));
+    changed.await.map_err(|error| text(&error))?;
     Ok(topic)
 }
 
