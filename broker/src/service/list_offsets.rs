@@ -22,6 +22,8 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 
 const READ_COMMITTED: i8 = 1;
+/// First version with leader epochs in request and response.
+const LEADER_EPOCH: i16 = 4;
 
 impl Service for ListOffsetsRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> ListOffsetsResponse {
@@ -34,8 +36,12 @@ impl Service for ListOffsetsRequest {
             for wanted in &topic.partitions {
                 let found = look_up(services, access.image(), &topic.name, wanted, committed, context.version).await;
                 let index = wanted.partition_index;
+                let told = |found: TimestampOffset| match context.version >= LEADER_EPOCH {
+                    true => found,
+                    false => TimestampOffset { leader_epoch: -1, ..found },
+                };
                 partitions.push(match found {
-                    Ok(Some(found)) => answer(index, 0, found),
+                    Ok(Some(found)) => answer(index, 0, told(found)),
                     Ok(None) => answer(index, 0, NOT_FOUND),
                     Err(error) => answer(index, error.code(), NOT_FOUND),
                 });
@@ -64,7 +70,7 @@ async fn look_up(
     let topic = image.topic(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
     let code = |error: LogError| error.code();
     let partition = services.partition(topic.id, wanted.partition_index).map_err(code)?;
-    if version >= 4 {
+    if version >= LEADER_EPOCH {
         partition.check_epoch(wanted.current_leader_epoch).map_err(code)?;
     }
     let bounds = partition.bounds();
