@@ -215,9 +215,9 @@ impl Session {
         })
     }
 
-    /// The error for a change that found no way to the cluster: in full once, then a short one, since every resource has to
-    /// say that it was not changed.
-    pub fn apply_failure(&self, what: &str, error: &Error) -> Diagnostic {
+    /// The error for something that cannot be left as it is, such as a change: in full if it is the first, and short if
+    /// another one has said why already.
+    pub fn failure_of(&self, what: &str, error: &Error) -> Diagnostic {
         self.report_failure(error).map_or_else(
             || Diagnostic::error(format!("Could not {what}"), "The cluster cannot be reached; another error says why."),
             |full| Diagnostic::error(format!("Could not {what}: the cluster cannot be reached"), full.detail),
@@ -317,8 +317,8 @@ mod tests {
         let (session, attempts) = session(usize::MAX, wrong).await;
         let error = session.for_apply().await.err().expect("refused");
         assert_eq!(attempts.load(Ordering::SeqCst), 1);
-        assert!(session.apply_failure("create a topic", &error).detail.contains("wrong password"));
-        assert!(session.apply_failure("create a topic", &error).detail.contains("another error says why"));
+        assert!(session.failure_of("create a topic", &error).detail.contains("wrong password"));
+        assert!(session.failure_of("create a topic", &error).detail.contains("another error says why"));
     }
 
     #[tokio::test]

@@ -59,7 +59,7 @@ impl DataSource for ClusterDataSource {
                 return Err(Diagnostic::error("The cluster is not known yet", detail));
             }
             Access::Failed(error) => {
-                return Err(Diagnostic::error("Could not read the cluster", error.to_string()));
+                return Err(self.session.failure_of("read the cluster", &error));
             }
         };
         let cluster = connection.admin.cluster().await;

@@ -66,7 +66,7 @@ async fn connection_for_read(
 
 /// The connection for a change, or why there is none.
 async fn connection_for_apply(session: &Session, what: &str, private: &Private) -> Result<Connection, Diagnostic> {
-    let connection = session.for_apply().await.map_err(|error| session.apply_failure(what, &error))?;
+    let connection = session.for_apply().await.map_err(|error| session.failure_of(what, &error))?;
     check_cluster(&connection, private)?;
     Ok(connection)
 }
