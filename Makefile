@@ -2,14 +2,15 @@
 
 CARGO := cargo
 PROFILE := --release --locked
-BINARIES := -p lockgate -p terraform-provider-lockgate
+# All members, always: choosing some would choose other features of shared crates, and compile those twice.
+WORKSPACE := --workspace
 
 include tests/tests.mk
 
 .PHONY: up
 up: ## A secured broker on this machine, with topics, users and ACLs from Terraform
 	@scripts/requirements
-	@$(CARGO) build $(PROFILE) $(BINARIES)
+	@$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
 	@scripts/up
 
 .PHONY: down
@@ -18,20 +19,20 @@ down: ## Stop it; the data stays
 
 .PHONY: build
 build:
-	$(CARGO) build $(PROFILE) --workspace --all-targets
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --all-targets
 
 .PHONY: test
 test: ## Everything that CI checks
 	@scripts/requirements test
 	@$(MAKE) --no-print-directory test-deps
 	$(CARGO) fmt --all --check
-	$(CARGO) build $(PROFILE) --workspace --all-targets
-	$(CARGO) test $(PROFILE) --workspace
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --all-targets
+	$(CARGO) test $(PROFILE) $(WORKSPACE)
 	@$(MAKE) --no-print-directory deny lint test-up
 
 .PHONY: lint
 lint: ## Warnings are errors; the same profile, so that dependencies are not compiled again
-	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(PROFILE) $(WORKSPACE) --all-targets -- -D warnings
 
 .PHONY: deny
 deny: $(TEST_CACHE)/venv.done ## Licences, sources and banned crates
@@ -43,7 +44,7 @@ test-up: ## The README's commands, in a folder of their own
 
 .PHONY: bench
 bench: ## A table beside a floor program in the same run
-	$(CARGO) build $(PROFILE) --workspace
+	$(CARGO) build $(PROFILE) $(WORKSPACE)
 	$(CARGO) run $(PROFILE) -p lockgate-tests --bin bench
 
 .PHONY: help
