@@ -117,16 +117,12 @@ async fn produce(args: &ProduceBenchArgs, connection: &ConnectionArgs, output: O
     let (handles, acknowledged) = mpsc::channel(IN_FLIGHT);
     let failed = |error| Failure::from(admin.data_error(&format!("writing to {}", args.topic), &error));
     let start = Instant::now();
-    let send = async {
-        let interrupted = send(args, &producer, handles).await.map_err(failed)?;
-        Ok::<_, Failure>(interrupted)
-    };
-    let (sent, counted) = tokio::join!(send, acknowledge(acknowledged, &progress));
+    let (sent, counted) = tokio::join!(send(args, &producer, handles), acknowledge(acknowledged, &progress));
     let elapsed = start.elapsed();
     progress.finish();
     let closed = producer.close_with(CloseOptions::new().timeout(CLOSE_TIMEOUT)).await;
     let (records, histogram) = counted.map_err(failed)?;
-    sent?;
+    sent.map_err(failed)?;
     closed.map_err(failed)?;
     let bytes = records * u64::from(args.record_size);
     Ok(Measured::new(records, bytes, elapsed, Some(histogram.latency())))
