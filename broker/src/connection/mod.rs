@@ -10,7 +10,7 @@ mod read_ahead;
 mod transport;
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,7 +234,8 @@ impl<T: Transport> Connection<T> {
             }
         };
         let produce = request.api.key == ApiKey::Produce;
-        if !self.answers.is_empty() && !(produce && self.only_produce) {
+        let may_begin = self.answers.is_empty() || produce && self.only_produce;
+        if !may_begin {
             self.held = Some(request);
             self.held_budget = frame.budget;
             return;
@@ -334,14 +335,12 @@ async fn front(answers: &mut VecDeque<Begun>) -> Result<Option<Response>, Protoc
     }
 }
 
-fn too_slow(deadline: Option<(Instant, &'static str)>) -> impl Future<Output = &'static str> {
-    async move {
-        match deadline {
-            Some((at, reason)) => {
-                sleep_until(at).await;
-                reason
-            }
-            None => pending().await,
+async fn too_slow(deadline: Option<(Instant, &'static str)>) -> &'static str {
+    match deadline {
+        Some((at, reason)) => {
+            sleep_until(at).await;
+            reason
         }
+        None => pending().await,
     }
 }

@@ -89,6 +89,11 @@ impl Bound {
         &self.advertised.0
     }
 
+    /// TLS and SASL: what the first users' credentials are for.
+    pub(super) fn is_secured(&self) -> bool {
+        self.settings.protocol == SecurityProtocol::SaslSsl
+    }
+
     /// `host:port`, as clients take it.
     pub(super) fn advertised_text(&self) -> String {
         let (host, port) = &self.advertised;

@@ -114,9 +114,8 @@ impl Server {
         let limits = &self.services.config.limits;
         let admitted = Connections::new(limits.connections, limits.connections_per_address);
         let budget = connection::budget(limits.in_flight_bytes);
-        let mut bootstrap = Vec::new();
+        let bootstrap = bootstrap(&bound);
         for bound in bound {
-            bootstrap.push(bound.advertised_text());
             self.addresses.push((bound.name.clone(), bound.address));
             let tls = bound.tls(&self.trust, clock.clone())?;
             if let Some(tls) = &tls {
@@ -205,6 +204,12 @@ impl Server {
         self.logs.close().await.context("closing the store")?;
         Ok(())
     }
+}
+
+/// The addresses that clients are told to start from: the secured ones. Other listeners are for those who asked for them.
+fn bootstrap(bound: &[Bound]) -> Vec<String> {
+    let secured: Vec<_> = bound.iter().filter(|bound| bound.is_secured()).map(Bound::advertised_text).collect();
+    if secured.is_empty() { bound.iter().map(Bound::advertised_text).collect() } else { secured }
 }
 
 fn group_settings(config: &Config) -> group::Settings {

@@ -185,7 +185,7 @@ fn the_initial_delay_ends_with_the_rebalance_timeout() {
     let mut first = scene.join(Join { rebalance_timeout: Duration::from_secs(7), ..member("") });
     for _ in 0..6 {
         scene.advance(Duration::from_secs(1));
-        let _ = scene.join(Join { rebalance_timeout: Duration::from_secs(7), ..member("") });
+        drop(scene.join(Join { rebalance_timeout: Duration::from_secs(7), ..member("") }));
         assert!(ready(&mut first).is_none());
     }
     // Somebody joined just now, but the time is up.
