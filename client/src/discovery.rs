@@ -53,8 +53,8 @@ pub(crate) async fn discover(url: &ClusterUrl, user: AdminUser) -> Result<Discov
     let (text, path) = read(folder, "public/cluster.json", "cluster description", PUBLIC_ROLE).await?;
     let cluster: ClusterFile = parse(&text, &path, "cluster description")?;
     if cluster.bootstrap_servers.is_empty() {
-        let reason = "it lists no bootstrap servers".to_owned();
-        return Err(Error::FileInvalid { what: "cluster description", path, reason });
+        // A first start writes the description before it knows its listeners.
+        return Err(Error::FileMissing { what: "bootstrap address", path, hint: NOT_STARTED });
     }
     let (ca_pem, _) = read(folder, "public/ca.pem", "cluster CA", PUBLIC_ROLE).await?;
     let (text, path) = read(folder, user.file(), "admin credential", ADMIN_ROLE).await?;
@@ -145,6 +145,16 @@ mod tests {
         assert!(error.is_transient());
         let text = error.to_string();
         assert!(text.contains("public/ca.pem") && text.contains("first start"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_first_start_under_way_is_waited_for() {
+        let (dir, url) = cluster();
+        let early = r#"{"cluster_id":"abc","bootstrap_servers":[]}"#;
+        std::fs::write(dir.path().join("public/cluster.json"), early).expect("written");
+        let error = discover(&url, AdminUser::Admin).await.expect_err("no addresses yet");
+        assert!(error.is_transient());
+        assert!(error.to_string().contains("no bootstrap address"), "{error}");
     }
 
     #[tokio::test]

@@ -220,6 +220,24 @@ data "lockgate_cluster" "this" {{
 }
 
 #[test]
+fn an_apply_waits_for_a_cluster_that_is_still_to_start() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let config = format!(
+        "provider \"lockgate\" {{\n  cluster = \"file://{}\"\n}}\n\nresource \"lockgate_topic\" \"t\" {{\n  name = \"t\"\n}}\n",
+        data.display()
+    );
+    let terraform = Terraform::new(&config)?;
+    let applying = std::thread::spawn(move || terraform.apply().map(|said| (terraform, said)));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    ensure!(!applying.is_finished(), "the apply did not wait");
+    let _broker = Broker::start(&Options { data: Some(data), ..Options::default() })?;
+    let (terraform, said) = applying.join().expect("a thread that returns its errors")?;
+    said.says("Resources: 1 added")?;
+    terraform.plans_nothing()
+}
+
+#[test]
 fn a_wrong_password_is_explained_once_however_many_resources_there_are() -> Result<()> {
     let broker = Broker::start(&Options::default())?;
     let topics = r#"
