@@ -402,16 +402,14 @@ fn batches_whose_header_lies() -> Result<()> {
     let mut siege = Siege::begin()?;
     Operator::of(&siege.broker)?.topic("lies", 1, &[])?;
     let mut connection = Connection::plain(siege.broker.plaintext_address())?;
-    let mut stored = 0;
-    for (lie, batch) in lies() {
+    for (stored, (lie, batch)) in lies().into_iter().enumerate() {
         let answer = connection.call(&produce_request("lies", 0, -1, batch.freeze()), PRODUCE).context(lie)?;
         let (code, _) = produced(&answer)?;
         let error = ResponseError::try_from_code(code).with_context(|| format!("{lie} is taken"))?;
         ensure!(REFUSALS.contains(&error), "{lie} is answered with {error:?}");
         // A good batch behind it gets the next offset: nothing was stored.
         let offset = produce(&mut connection, "lies", 0, Batch::of(["truth"]).encode().freeze())?;
-        ensure!(offset == stored, "after {lie}: offset {offset} instead of {stored}");
-        stored += 1;
+        ensure!(offset == stored as i64, "after {lie}: offset {offset} instead of {stored}");
         siege.look()?;
     }
     siege.end(MEMORY)

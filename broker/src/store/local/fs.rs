@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -85,7 +86,8 @@ pub struct RealFs;
 
 impl FileSystem for RealFs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        // Records are nobody else's business on this machine.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
