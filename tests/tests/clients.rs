@@ -101,6 +101,10 @@ impl Stage {
 fn judge(client: &Client) -> Result<()> {
     let _turn = one_at_a_time();
     let mut stage = Stage::set(client.name)?;
+    put_through(client, &mut stage).with_context(|| stage.broker.log_tail())
+}
+
+fn put_through(client: &Client, stage: &mut Stage) -> Result<()> {
     let admin = admin_login(&stage.broker)?;
     run(&client.command, &["admin"], &stage.surroundings(client, &admin))?;
     let app = stage.surroundings(client, &stage.user);

@@ -80,6 +80,10 @@ fn sigkill_under_load_loses_nothing() -> Result<()> {
             let name = format!("made-{cycle}");
             operator.topic(&name, 1, &[]).ok().map(|_| name)
         });
+        // Half of the topics are made before the kill; of the others some are under way.
+        lockgate_tests::until(Duration::from_secs(5), "a topic is made", || {
+            (cycle % 2 == 1 || making.is_finished()).then_some(())
+        })?;
         thread::sleep(Duration::from_millis(rng.random_range(5..150)));
         broker.kill()?;
         made.extend(making.join().map_err(|_| anyhow::anyhow!("the topic maker panicked"))?);
@@ -89,6 +93,7 @@ fn sigkill_under_load_loses_nothing() -> Result<()> {
         ensure!(now >= committed_before, "cycle {cycle}: offset {committed_before} was committed, now it is {now}");
     }
     let ledger = load.finish().with_context(|| broker.log_tail())?;
+    ensure!(made.len() >= KILLS / 2, "only {} topics were made", made.len());
     let operator = Operator::of(&broker)?;
     let names: Vec<&str> = made.iter().map(String::as_str).collect();
     for (name, topic) in operator.wait(operator.admin().describe_topics(&names))? {

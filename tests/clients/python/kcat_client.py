@@ -87,12 +87,12 @@ def idempotent():
     topic = s.PREFIX + "idempotent"
     process = subprocess.Popen(
         kcat(
-            "-P", "-t", topic, "-p", "0", "-X", "enable.idempotence=true", "-X", "linger.ms=5",
+            "-P", "-E", "-t", topic, "-p", "0", "-X", "enable.idempotence=true", "-X", "linger.ms=5",
             "-X", "reconnect.backoff.ms=10", "-X", "reconnect.backoff.max.ms=50", bootstrap=s.CUT,
         ),
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
-    # kcat's own complaints about lost connections must not fill the pipe.
+    # -E: being cut off is no reason to give up. Its complaints must not fill the pipe.
     threading.Thread(target=process.stderr.read, daemon=True).start()
     for i in range(s.IDEMPOTENT_RECORDS):
         process.stdin.write(f"{i}\n")

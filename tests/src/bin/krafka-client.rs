@@ -116,7 +116,7 @@ impl Member {
         let task = tokio::spawn(async move {
             own.subscribe([topic]).await?;
             while !stopping.is_cancelled() {
-                let records = own.poll(Duration::from_millis(100)).await?;
+                let records = own.poll(Duration::from_secs(1)).await?;
                 if !records.is_empty() {
                     own.commit().await?;
                     let values: Result<Vec<usize>> =
