@@ -29,3 +29,14 @@ $(TEST_CACHE)/sarama_client: $(wildcard $(CLIENTS)/go/sarama_client/*.go)
 		{ echo "sarama is missing: apt-get install golang-github-shopify-sarama-dev" >&2; exit 1; }
 	cd $(CLIENTS)/go/sarama_client && GOFLAGS= GO111MODULE=off GOPATH=/usr/share/gocode CGO_CFLAGS=-Wno-deprecated-declarations \
 		go build -o $(CURDIR)/$@ .
+
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := request record_batch records group_records catalog_record sasl store_files
+
+.PHONY: fuzz
+fuzz:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	for target in $(FUZZ_TARGETS); do \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -max_len=4096 || exit 1; \
+	done

@@ -30,6 +30,8 @@ pub use member::{
 };
 pub use offsets::{Offsets, TopicPartition};
 pub use queries::{Counts, Description, Listed, MemberDescription};
+#[cfg(fuzzing)]
+pub use records::fuzz as fuzz_records;
 pub use records::{OffsetValue, partition_of};
 pub use state::State;
 

@@ -494,3 +494,14 @@ mod tests {
         assert_eq!(subscribed_topics(&Bytes::new()), None);
     }
 }
+
+/// Hands bytes to every decoder of this module, for `fuzz/`.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &Bytes) {
+    if let Ok(key) = Key::decode(bytes.clone()) {
+        assert_eq!(Key::decode(key.encode()).ok().map(|again| again.encode()), Some(key.encode()));
+    }
+    let _ = OffsetValue::decode(bytes.clone());
+    let _ = GroupValue::decode(bytes.clone());
+    let _ = subscribed_topics(bytes);
+}

@@ -45,6 +45,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+#[cfg(fuzzing)]
+pub use self::state::fuzz as fuzz_files;
 use self::flush::Flusher;
 use self::folders::{create_blocking, move_away, open_blocking, prepare, remove_folder};
 use self::fs::{FileSystem, Volume};

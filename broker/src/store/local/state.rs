@@ -153,3 +153,17 @@ pub(super) fn read_checksummed(fs: &dyn FileSystem, path: &Path) -> io::Result<O
     bytes.drain(..8);
     Ok(Some(bytes))
 }
+
+/// Hands bytes to every decoder of this module, for `fuzz/`.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    if let Some(state) = State::decode(bytes) {
+        assert_eq!(state.encode(), bytes);
+    }
+    if let Some(swap) = Swap::decode(bytes) {
+        assert_eq!(swap.encode(), bytes);
+    }
+    let middle = bytes.len() / 2;
+    let _ = super::index::Index::decode(0, &bytes[..middle], &bytes[middle..], 1 << 30);
+    let _ = super::batch::Header::parse(bytes);
+}
