@@ -1,7 +1,7 @@
 //! One client's connection: frames in, answers out, in the order of the requests.
 //!
-//! One task owns the socket and both directions. Produce requests are pipelined: the next one is appended while earlier
-//! ones wait for the disk. Every other request is answered before the next is begun, as Kafka does.
+//! One task owns the socket and both directions. Requests of one [`Lane`] overlap; any other is answered before the
+//! next is begun, as Kafka does.
 
 mod authentication;
 mod frames;
@@ -10,9 +10,10 @@ mod read_ahead;
 mod transport;
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -95,8 +96,44 @@ type Answer = BoxFuture<'static, Result<Option<Response>, ProtocolError>>;
 /// A request that was begun.
 struct Begun {
     answer: Answer,
+    /// The answer, once it is made and until its turn comes.
+    made: Option<Result<Option<Response>, ProtocolError>>,
     api: ApiKey,
     at: Instant,
+}
+
+impl Begun {
+    fn new(api: ApiKey, answer: Answer) -> Self {
+        Self { answer, made: None, api, at: Instant::now() }
+    }
+}
+
+/// Which requests may be begun while earlier ones still wait. Each is begun in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// The next batch is appended while earlier ones wait for the disk.
+    Produce,
+    /// Members of one group may share a connection: one waits for the others to join, whose requests come behind it.
+    Consumer,
+    Alone,
+}
+
+impl Lane {
+    fn of(api: ApiKey) -> Self {
+        match api {
+            ApiKey::Produce => Lane::Produce,
+            ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::FindCoordinator
+            | ApiKey::ListOffsets
+            | ApiKey::Fetch => Lane::Consumer,
+            _ => Lane::Alone,
+        }
+    }
 }
 
 struct Connection<T> {
@@ -105,9 +142,9 @@ struct Connection<T> {
     peer: Peer,
     services: Arc<Services>,
     authentication: Authentication,
-    /// Answers in the order of their requests. More than one only while all are Produce.
+    /// Answers in the order of their requests, all of one lane.
     answers: VecDeque<Begun>,
-    only_produce: bool,
+    lane: Lane,
     /// A frame that has to wait for the answers before it.
     held: Option<Request>,
     held_budget: Option<OwnedSemaphorePermit>,
@@ -130,7 +167,7 @@ impl<T: Transport> Connection<T> {
             services,
             authentication,
             answers: VecDeque::new(),
-            only_produce: true,
+            lane: Lane::Alone,
             held: None,
             held_budget: None,
             traffic,
@@ -229,12 +266,12 @@ impl<T: Transport> Connection<T> {
             Ok(request) => request,
             // The error closes the connection, after the answers before it.
             Err(error) => {
-                let (answer, api) = (Box::pin(async { Err(error) }), ApiKey::ApiVersions);
-                return self.answers.push_back(Begun { answer, api, at: self.last_request });
+                self.lane = Lane::Alone;
+                return self.answers.push_back(Begun::new(ApiKey::ApiVersions, Box::pin(async { Err(error) })));
             }
         };
-        let produce = request.api.key == ApiKey::Produce;
-        let may_begin = self.answers.is_empty() || produce && self.only_produce;
+        let lane = Lane::of(request.api.key);
+        let may_begin = self.answers.is_empty() || lane == self.lane && lane != Lane::Alone;
         if !may_begin {
             self.held = Some(request);
             self.held_budget = frame.budget;
@@ -252,7 +289,7 @@ impl<T: Transport> Connection<T> {
             advertised: self.peer.advertised.clone(),
         };
         let api = request.api.key;
-        self.only_produce = api == ApiKey::Produce;
+        self.lane = Lane::of(api);
         let answer: Answer = match api {
             ApiKey::Produce => append(&self.services, &context, request),
             ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Some) }),
@@ -268,7 +305,7 @@ impl<T: Transport> Connection<T> {
                 })
             }
         };
-        self.answers.push_back(Begun { answer, api, at: Instant::now() });
+        self.answers.push_back(Begun::new(api, answer));
     }
 
     async fn finish(&mut self, answer: Result<Option<Response>, ProtocolError>) -> Result<(), Closed> {
@@ -327,12 +364,20 @@ fn versions(request: &Request) -> Result<Response, ProtocolError> {
     encode(&api_versions(request.served()), version, request.correlation_id)
 }
 
-/// Waits for the first answer, which stays in its place: cancel safe. Once it is ready it must not be asked again.
+/// Works on all answers, in order, until the first is made; it stays in its place. Cancel safe.
 async fn front(answers: &mut VecDeque<Begun>) -> Result<Option<Response>, ProtocolError> {
-    match answers.front_mut() {
-        Some(begun) => (&mut begun.answer).await,
-        None => pending().await,
-    }
+    poll_fn(|context| {
+        for begun in answers.iter_mut().filter(|begun| begun.made.is_none()) {
+            if let Poll::Ready(made) = begun.answer.as_mut().poll(context) {
+                begun.made = Some(made);
+            }
+        }
+        match answers.front_mut().and_then(|first| first.made.take()) {
+            Some(made) => Poll::Ready(made),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 async fn too_slow(deadline: Option<(Instant, &'static str)>) -> &'static str {

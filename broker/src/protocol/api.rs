@@ -121,7 +121,7 @@ impl Request {
         (self.api.min..=self.api.max).contains(&self.version)
     }
 
-    /// Decodes the body; bytes left over are an error, but for those that `allowed_behind` knows.
+    /// Decodes the body; more bytes left over than clients are known to leave are an error.
     pub fn decode<R: Decodable>(&self) -> Result<R, ProtocolError> {
         let (key, version) = (self.api.key, self.version);
         let body_error = |reason: String| ProtocolError::Body { key, version, reason };
@@ -129,7 +129,7 @@ impl Request {
         let mut body = self.body.clone();
         let request = R::decode(&mut body, version).map_err(|error| body_error(error.to_string()))?;
         match body.len() {
-            left if left <= super::schema::allowed_behind(key as i16) => Ok(request),
+            left if left <= super::schema::ALLOWED_BEHIND => Ok(request),
             left => Err(body_error(format!("{left} bytes are left over"))),
         }
     }

@@ -99,17 +99,14 @@ pub fn check(key: i16, version: i16, body: &[u8]) -> Result<(), MalformedRequest
     let mut walk = Walk::new(body, version, version >= message.flexible);
     walk.fields(message.fields)?;
     match walk.rest.len() {
-        more if more <= allowed_behind(key) => Ok(()),
+        more if more <= ALLOWED_BEHIND => Ok(()),
         more => Err(MalformedRequest::Trailing(more)),
     }
 }
 
-/// Bytes that may follow a request's end. Apache Kafka ignores any; here they are an error, so that a mistake in the
-/// schema shows. But librdkafka (as of 2.12) asks for all topics with a count of four bytes where Metadata 13 has one.
-pub fn allowed_behind(key: i16) -> usize {
-    const METADATA: i16 = 3;
-    if key == METADATA { 3 } else { 0 }
-}
+/// Bytes that may follow a request's end. Apache Kafka ignores any number; librdkafka (as of 2.16) leaves up to three
+/// behind Metadata and AlterUserScramCredentials. More is a mistake, ours or the client's, that should show.
+pub const ALLOWED_BEHIND: usize = 16;
 
 /// Whether the decoder may have this request header; returns its length. `frame` may go on behind it. Header version
 /// 0 has no client id, version 2 has tagged fields.
