@@ -45,14 +45,14 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-#[cfg(fuzzing)]
-pub use self::state::fuzz as fuzz_files;
 use self::flush::Flusher;
 use self::folders::{create_blocking, move_away, open_blocking, prepare, remove_folder};
 use self::fs::{FileSystem, Volume};
 use self::partition::LocalPartition;
 use self::reserve::Reserve;
 use self::segment::OpenSegments;
+#[cfg(fuzzing)]
+pub use self::state::fuzz as fuzz_files;
 use super::{Opened, PartitionId, PartitionOptions, PartitionStore, Space, Store, StoreError};
 use crate::clock::Clock;
 
