@@ -40,11 +40,3 @@ fuzz:
 	for target in $(FUZZ_TARGETS); do \
 		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -max_len=4096 || exit 1; \
 	done
-
-# MiB of records per workload of the benchmark.
-BENCH_MIB ?= 1024
-
-.PHONY: bench
-bench:
-	cargo build --release -p lockgate -p lockgate-tests --bins
-	target/release/lockgate-bench $(BENCH_MIB)

@@ -1,7 +1,7 @@
 //! The table of `make bench`: the broker beside a floor program in the same run. CPU per GiB is the figure that compares;
 //! MiB/s on a machine shared with the load generator mostly measures the generator.
 //!
-//! `lockgate-bench [MIB]`: bytes of records per workload, 1024 MiB when absent. `lockgate-bench floor …` is the floor.
+//! `bench [MIB]`: bytes of records per workload, 1024 MiB when absent. `bench floor …` is the floor.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
