@@ -217,17 +217,21 @@ impl Broker {
     }
 
     pub fn usage(&self) -> Result<Usage> {
-        let pid = self.child.as_ref().context("no process")?.id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let after_name = stat.rsplit_once(") ").context("no name in stat")?.1;
-        let fields: Vec<&str> = after_name.split(' ').collect();
-        // utime and stime are fields 14 and 15 of the line, 11 and 12 after the name; a tick is 10 ms on Linux.
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(Usage { resident_bytes: kib << 10, cpu_seconds: ticks as f64 / 100.0 })
+        usage_of(self.child.as_ref().context("no process")?.id())
     }
+}
+
+/// What a process uses now, and has used so far.
+pub fn usage_of(pid: u32) -> Result<Usage> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").context("no name in stat")?.1;
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    // utime and stime are fields 14 and 15 of the line, 11 and 12 after the name; a tick is 10 ms on Linux.
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Usage { resident_bytes: kib << 10, cpu_seconds: ticks as f64 / 100.0 })
 }
 
 impl Drop for Broker {

@@ -60,19 +60,23 @@ pub struct Fetched {
     pub records: Bytes,
 }
 
-pub fn fetch(connection: &mut Connection, topic: &str, partition: i32, offset: i64, wait_ms: i32) -> Result<Fetched> {
+pub fn fetch_request(topic: &str, partition: i32, offset: i64, wait_ms: i32, max_bytes: i32) -> FetchRequest {
     let wanted = FetchPartition::default()
         .with_partition(partition)
         .with_fetch_offset(offset)
         .with_current_leader_epoch(-1)
-        .with_partition_max_bytes(8 << 20);
-    let request = FetchRequest::default()
+        .with_partition_max_bytes(max_bytes);
+    FetchRequest::default()
         .with_replica_id(BrokerId(-1))
         .with_max_wait_ms(wait_ms)
         .with_min_bytes(1)
-        .with_max_bytes(16 << 20)
+        .with_max_bytes(max_bytes)
         .with_session_epoch(-1)
-        .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted])]);
+        .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted])])
+}
+
+pub fn fetch(connection: &mut Connection, topic: &str, partition: i32, offset: i64, wait_ms: i32) -> Result<Fetched> {
+    let request = fetch_request(topic, partition, offset, wait_ms, 8 << 20);
     let answer = connection.call(&request, FETCH)?;
     check(answer.error_code, "Fetch")?;
     let partition = answer.responses.first().and_then(|topic| topic.partitions.first());
