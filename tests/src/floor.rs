@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -22,25 +23,26 @@ const ANSWER: [u8; 64] = [0; 64];
 /// Bytes asked for at once when fetching.
 pub const FETCH: usize = 1 << 20;
 
-/// Serves until killed: `produce FOLDER BATCH [CERT KEY]` or `fetch FILE [CERT KEY]`; prints its port first. `BATCH` is how
-/// many bytes of each frame, at its end, are the record batch.
+/// Serves until killed: `produce FOLDER START SIZE [CERT KEY]` or `fetch FILE [CERT KEY]`; prints its port first. `START` and
+/// `SIZE` say where in each frame the record batch is.
 pub fn serve(args: &[String]) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     println!("{}", listener.local_addr()?.port());
     match args {
-        [job, folder, batch, tls @ ..] if job == "produce" => {
-            let (tls, batch) = (server_config(tls)?, batch.parse()?);
+        [job, folder, start, size, tls @ ..] if job == "produce" => {
+            let (tls, start) = (server_config(tls)?, start.parse::<usize>()?);
+            let place = start..start + size.parse::<usize>()?;
             for (number, stream) in listener.incoming().enumerate() {
-                let (stream, tls) = (stream?, tls.clone());
+                let (stream, tls, place) = (stream?, tls.clone(), place.clone());
                 let file = File::create(Path::new(folder).join(format!("floor-{number}.log")))?;
-                thread::spawn(move || with_tls(stream, tls, |stream| take_frames(stream, &file, batch)));
+                spawn(move || with_tls(stream, tls, |stream| take_frames(stream, &file, place)));
             }
         }
         [job, file, tls @ ..] if job == "fetch" => {
             let tls = server_config(tls)?;
             for stream in listener.incoming() {
                 let (stream, tls, file) = (stream?, tls.clone(), File::open(file)?);
-                thread::spawn(move || match tls {
+                spawn(move || match tls {
                     None => send_file(stream, &file),
                     tls => with_tls(stream, tls, |stream| send_bytes(stream, &file)),
                 });
@@ -60,6 +62,14 @@ fn server_config(files: &[String]) -> Result<Option<Arc<ServerConfig>>> {
         .with_no_client_auth()
         .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
     Ok(Some(Arc::new(config)))
+}
+
+fn spawn(work: impl FnOnce() -> Result<()> + Send + 'static) {
+    thread::spawn(move || {
+        if let Err(error) = work() {
+            eprintln!("the floor gives way: {error:#}");
+        }
+    });
 }
 
 trait Duplex: Read + Write {}
@@ -100,7 +110,7 @@ impl Write for Buffered {
 }
 
 /// One group commit for every `GROUP` frames, as a client with that many in flight allows.
-fn take_frames(stream: &mut dyn Duplex, mut file: &File, batch: usize) -> Result<()> {
+fn take_frames(stream: &mut dyn Duplex, mut file: &File, place: Range<usize>) -> Result<()> {
     let mut frame = Vec::new();
     loop {
         let mut group = [0; 4];
@@ -113,8 +123,7 @@ fn take_frames(stream: &mut dyn Duplex, mut file: &File, batch: usize) -> Result
             stream.read_exact(&mut length)?;
             frame.resize(u32::from_be_bytes(length) as usize, 0);
             stream.read_exact(&mut frame)?;
-            let start = frame.len().checked_sub(batch).context("a short frame")?;
-            let batch = &mut frame[start..];
+            let batch = frame.get_mut(place.clone()).context("a short frame")?;
             check(batch)?;
             batch[..8].copy_from_slice(&1i64.to_be_bytes());
             let (head, rest) = batch.split_at(HEAD);

@@ -169,10 +169,15 @@ impl Bench {
     fn floor_produce(&self, record: usize, tls: bool) -> Result<Figures> {
         let batch = batch(record);
         let request = frame(&produce_request("floor", 0, -1, batch.clone()), PRODUCE, 1)?;
+        let start =
+            request.windows(64).position(|bytes| bytes == &batch[..64]).context("the batch is in its frame")? - 4;
         let mut group = (WINDOW as u32).to_be_bytes().to_vec();
         (0..WINDOW).for_each(|_| group.extend_from_slice(&request));
         let folder = self.folder.path().to_string_lossy().into_owned();
-        let program = Floor::start(&["produce", &folder, &batch.len().to_string()], tls.then_some(&self.certificate))?;
+        let program = Floor::start(
+            &["produce", &folder, &start.to_string(), &batch.len().to_string()],
+            tls.then_some(&self.certificate),
+        )?;
         let groups = (self.mib << 20) / BATCH / WINDOW;
         program.measure(tls.then_some(&self.certificate), |stream| {
             let mut answers = [0; 64 * WINDOW];
