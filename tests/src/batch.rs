@@ -24,7 +24,7 @@ impl Batch {
             producer_epoch: -1,
             base_sequence: -1,
             attributes: 0,
-            timestamp: 1_700_000_000_000,
+            timestamp: now_ms(),
             values: values.into_iter().map(Into::into).collect(),
         }
     }
@@ -54,6 +54,13 @@ impl Batch {
         seal(&mut buffer);
         buffer
     }
+}
+
+/// Retention looks at it, so it must be about now.
+#[allow(clippy::disallowed_methods, reason = "the broker under test has the system's clock too")]
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Makes the CRC right after a change behind it.

@@ -20,8 +20,9 @@ use crate::batch::HEAD;
 const RECEIVE: usize = 256 << 10;
 /// What an answer to a produce request weighs.
 const ANSWER: [u8; 64] = [0; 64];
-/// Bytes asked for at once when fetching.
-pub const FETCH: usize = 1 << 20;
+/// Bytes asked for at once when fetching: many batches, so that the broker's answers, which are whole batches, are about as
+/// large as the floor's.
+pub const FETCH: usize = 4 << 20;
 
 /// Serves until killed: `produce FOLDER START SIZE [CERT KEY]` or `fetch FILE [CERT KEY]`; prints its port first. `START` and
 /// `SIZE` say where in each frame the record batch is.

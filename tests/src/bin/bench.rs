@@ -19,7 +19,7 @@ use lockgate_tests::broker::{Broker, Options, Usage, binary, usage_of};
 use lockgate_tests::floor;
 use lockgate_tests::operator::{Operator, admin_login};
 use lockgate_tests::requests::{FETCH, PRODUCE, fetch_request, produce, produce_request, produced};
-use lockgate_tests::wire::{Connection, Login, frame, tls_config};
+use lockgate_tests::wire::{Connection, Login, check, frame, tls_config};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// Bytes of one batch, about what a busy client sends.
@@ -84,16 +84,25 @@ impl Bench {
         );
         println!("{:<26} {:>12} {:>12} {:>9} {:>9} {:>8}", "", "", "", "CPU s/GiB", "CPU s/GiB", "");
         for record in [100, 1024] {
+            let mut speeds = [(0.0, 0.0); 2];
             for tls in [false, true] {
-                self.compare("produce", record, tls, 1.6)?;
-                self.compare("fetch", record, tls, 1.5)?;
+                let produce = self.compare("produce", record, tls, 1.6)?;
+                let fetch = self.compare("fetch", record, tls, 1.5)?;
+                speeds[usize::from(tls)] = (produce, fetch);
             }
+            let [plain, tls] = speeds;
+            println!(
+                "TLS of plaintext, {record} B: produce {:.2}, fetch {:.2} (goal 0.6)\n",
+                tls.0 / plain.0,
+                tls.1 / plain.1
+            );
         }
         println!("\nresident after the run {:.1} MiB\n", mib(self.broker.usage()?.resident_bytes));
         self.lone_producer()
     }
 
-    fn compare(&mut self, work: &str, record: usize, tls: bool, goal: f64) -> Result<()> {
+    /// Prints a line and returns the broker's MiB/s.
+    fn compare(&mut self, work: &str, record: usize, tls: bool, goal: f64) -> Result<f64> {
         let topic = format!("bench-{record}-{tls}");
         if work == "produce" {
             self.operator.topic(&topic, 1, &[])?;
@@ -114,7 +123,7 @@ impl Bench {
             broker.cpu_per_gib,
             broker.cpu_per_gib / floor.cpu_per_gib
         );
-        Ok(())
+        Ok(broker.mib_per_second)
     }
 
     fn connect(&self, tls: bool) -> Result<Connection> {
@@ -152,9 +161,17 @@ impl Bench {
                 let correlation = connection.send(&request, FETCH)?;
                 let answer = connection.answer::<FetchRequest>(FETCH, correlation)?;
                 let partition = answer.responses.first().and_then(|topic| topic.partitions.first());
-                let records = partition.and_then(|partition| partition.records.clone()).context("no records")?;
+                let partition = partition.context("a fetch answer without a partition")?;
+                check(partition.error_code, "Fetch")?;
+                let records = partition.records.clone().unwrap_or_default();
                 got += records.len() as u64;
-                offset = after_last(&records).context("an empty fetch")?;
+                offset = after_last(&records).with_context(|| {
+                    format!(
+                        "no batch in {} bytes at {offset}, high watermark {}",
+                        records.len(),
+                        partition.high_watermark
+                    )
+                })?;
             }
             Ok(got)
         })
@@ -200,7 +217,7 @@ impl Bench {
         let program = Floor::start(&["fetch", &path.to_string_lossy()], tls.then_some(&self.certificate))?;
         program.measure(tls.then_some(&self.certificate), |stream| {
             let mut piece = vec![0; floor::FETCH];
-            for _ in 0..self.mib {
+            for _ in 0..(self.mib << 20) / floor::FETCH {
                 stream.write_all(&[0; 4])?;
                 stream.flush()?;
                 stream.read_exact(&mut piece)?;
