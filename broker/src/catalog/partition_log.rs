@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{CatalogError, CatalogLog};
 use crate::clock::Clock;
 use crate::log::records::{NewRecord, read_records};
-use crate::log::{LogError, Logs, read_slice};
+use crate::log::{Bounds, LogError, Logs, Partition, read_slice};
 use crate::store::PartitionId;
 
 /// Where the catalog lives. No topic ever gets this id.
@@ -46,20 +46,13 @@ impl CatalogLog for PartitionLog {
         Box::pin(async move {
             let partition = self.logs.get(CATALOG_PARTITION).map_err(log_error)?;
             let bounds = partition.bounds();
-            let mut found = Vec::new();
-            let mut from = bounds.log_start;
-            while from < bounds.log_end {
-                let slice = partition.read_all(from, READ_BYTES).await.map_err(log_error)?;
-                if slice.is_empty() {
-                    break;
-                }
-                from = slice.next_offset;
-                let batches = read_slice(slice).await.map_err(|error| log_error(error.into()))?;
-                let records = read_records(batches).map_err(log_error)?;
-                let wanted = records.into_iter().filter(|record| record.offset >= bounds.log_start);
-                found.extend(wanted.filter_map(|record| Some((record.offset, record.value?))));
+            // A record that a crash could still take must not be shown.
+            let mut durable = partition.watch();
+            let there = durable.wait_for(|durable| durable.end >= bounds.log_end || durable.failed.is_some()).await;
+            if there.is_ok_and(|durable| durable.failed.is_none()) {
+                return read_from(&partition, bounds).await;
             }
-            Ok(found)
+            Err(log_error(LogError::NotLeader))
         })
     }
 
@@ -69,6 +62,23 @@ impl CatalogLog for PartitionLog {
             partition.delete_records(offset).await.map(|_| ()).map_err(log_error)
         })
     }
+}
+
+async fn read_from(partition: &Partition, bounds: Bounds) -> Result<Vec<(i64, Bytes)>, CatalogError> {
+    let mut found = Vec::new();
+    let mut from = bounds.log_start;
+    while from < bounds.log_end {
+        let slice = partition.read_all(from, READ_BYTES).await.map_err(log_error)?;
+        if slice.is_empty() {
+            break;
+        }
+        from = slice.next_offset;
+        let batches = read_slice(slice).await.map_err(|error| log_error(error.into()))?;
+        let records = read_records(batches).map_err(log_error)?;
+        let wanted = records.into_iter().filter(|record| record.offset >= bounds.log_start);
+        found.extend(wanted.filter_map(|record| Some((record.offset, record.value?))));
+    }
+    Ok(found)
 }
 
 fn log_error(error: LogError) -> CatalogError {
