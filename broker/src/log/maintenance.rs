@@ -99,7 +99,7 @@ impl Partition {
         let mut upkeep = self.upkeep.lock().await;
         let Ok(handle) = self.handle() else { return };
         handle.tail.lock().producers.expire(self.clock.now_ms().saturating_sub(PRODUCER_EXPIRATION_MS));
-        self.said(self.retain().await, "retention");
+        self.said(self.retain(&mut upkeep).await, "retention");
         self.said(self.compact(&mut upkeep, stop).await, "compaction");
         let end = handle.bounds().log_end;
         let rolled = handle.bytes.chunks().last().is_some_and(|chunk| chunk.offsets.start > upkeep.chunk_start);

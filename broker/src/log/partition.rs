@@ -361,7 +361,12 @@ impl Partition {
     /// its sender is gone, ask again: a reopened partition has a new one.
     pub fn watch(&self) -> watch::Receiver<Durable> {
         match &*self.phase.read() {
-            Phase::Open(handle) | Phase::Failed(handle) => handle.durable.clone(),
+            Phase::Open(handle) | Phase::Failed(handle) => {
+                // The handle's own receiver is never asked, so for it every move since the opening is news.
+                let mut durable = handle.durable.clone();
+                durable.mark_unchanged();
+                durable
+            }
             Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 watch::channel(Durable { end: 0, failed: Some(Arc::from("the partition is not open")) }).1
             }

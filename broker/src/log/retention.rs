@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use kafka_protocol::ResponseError;
 
 use super::config::LogConfig;
-use super::partition::{Handle, Partition};
+use super::partition::{Handle, Partition, Upkeep};
 use super::{LogError, refused};
 use crate::store::{Chunk, Offset};
 
@@ -19,7 +19,7 @@ impl Partition {
                 "records of this topic are kept by key; its cleanup.policy has no delete",
             ));
         }
-        let _upkeep = self.upkeep.lock().await;
+        let mut upkeep = self.upkeep.lock().await;
         let handle = self.handle()?;
         let bounds = handle.bounds();
         let before = if before == -1 { bounds.high_watermark } else { before };
@@ -30,11 +30,11 @@ impl Partition {
                 end: bounds.high_watermark,
             });
         }
-        self.trim(&handle, before).await
+        self.trim(&mut upkeep, &handle, before).await
     }
 
     /// Deletes what the topic's settings let go.
-    pub(super) async fn retain(&self) -> Result<(), LogError> {
+    pub(super) async fn retain(&self, upkeep: &mut Upkeep) -> Result<(), LogError> {
         let config = self.config.load_full();
         if !config.cleanup.delete {
             return Ok(());
@@ -53,14 +53,18 @@ impl Partition {
             }
             handle.bytes.roll().map_err(|error| self.store_error(&handle, error))?;
         }
-        self.trim(&handle, last.offsets.end).await?;
+        self.trim(upkeep, &handle, last.offsets.end).await?;
         Ok(())
     }
 
-    async fn trim(&self, handle: &Arc<Handle>, before: Offset) -> Result<Offset, LogError> {
+    async fn trim(&self, upkeep: &mut Upkeep, handle: &Arc<Handle>, before: Offset) -> Result<Offset, LogError> {
         let log_start = handle.bounds().log_start;
         if before <= log_start {
             return Ok(log_start);
+        }
+        // Batches that go cannot be replayed: what they say of their producers has to be stored first.
+        if before > upkeep.checkpointed {
+            self.checkpoint(upkeep).await?;
         }
         handle.bytes.trim(before).await.map_err(|error| self.store_error(handle, error))?;
         handle.log_start.fetch_max(before, Ordering::AcqRel);
@@ -136,14 +140,14 @@ mod tests {
         for _ in 0..3 {
             partition.append(plain_batch(1), Acks::All).unwrap();
         }
-        partition.retain().await.unwrap();
+        partition.retain(&mut *partition.upkeep.lock().await).await.unwrap();
         assert_eq!(partition.bounds().log_start, 0);
         rig.clock.advance(1_001);
         partition.append(batch_of(&[record("k", "young", NOW + 1_001)], Codec::None, |_| {}), Acks::All).unwrap();
-        partition.retain().await.unwrap();
+        partition.retain(&mut *partition.upkeep.lock().await).await.unwrap();
         assert_eq!(partition.bounds().log_start, 2, "a young record keeps its chunk");
         rig.clock.advance(1_001);
-        partition.retain().await.unwrap();
+        partition.retain(&mut *partition.upkeep.lock().await).await.unwrap();
         assert_eq!(partition.bounds().log_start, 4);
         let partition = rig.restart().await;
         assert_eq!(partition.append(plain_batch(1), Acks::All).unwrap().base_offset, 4);
@@ -155,7 +159,7 @@ mod tests {
         rig.store.hold();
         partition.append(plain_batch(1), Acks::Leader).unwrap();
         rig.clock.advance(2_000);
-        partition.retain().await.unwrap();
+        partition.retain(&mut *partition.upkeep.lock().await).await.unwrap();
         assert_eq!(partition.bounds().log_start, 0);
     }
 
@@ -165,7 +169,7 @@ mod tests {
         let (rig, partition) = Rig::new(LogConfig { cleanup, retention_ms: 1, ..LogConfig::default() }).await;
         partition.append(plain_batch(1), Acks::All).unwrap();
         rig.clock.advance(2_000);
-        partition.retain().await.unwrap();
+        partition.retain(&mut *partition.upkeep.lock().await).await.unwrap();
         assert_eq!(partition.bounds().log_start, 0);
         let refused = partition.delete_records(1).await.unwrap_err();
         assert_eq!(refused.code(), ResponseError::PolicyViolation);

@@ -78,6 +78,8 @@ pub enum ProtocolError {
     NotAuthenticated(ApiKey),
     #[error("a request that wanted no acknowledgement failed")]
     Unacknowledged,
+    #[error("the request was interrupted: {0}")]
+    Interrupted(String),
     #[error("cannot encode the response: {0}")]
     Encode(String),
 }

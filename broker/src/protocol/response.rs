@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 
 use super::api::ProtocolError;
+use crate::limits;
 use crate::store::Piece;
 
 /// A response frame in parts, its length and header included.
@@ -30,6 +31,9 @@ pub fn encode<R: Encodable + HeaderVersion>(
 ) -> Result<Response, ProtocolError> {
     let to_error = |error: anyhow::Error| ProtocolError::Encode(error.to_string());
     let size = response.compute_size(version).map_err(to_error)?;
+    if size > limits::RESPONSE_BYTES {
+        return Err(ProtocolError::Encode(format!("{size} bytes are more than {}", limits::RESPONSE_BYTES)));
+    }
     let mut frame = start_frame(R::header_version(version), correlation_id, size);
     response.encode(&mut frame, version).map_err(to_error)?;
     Ok(Response { parts: vec![Piece::Memory(finish_frame(frame, 0))] })

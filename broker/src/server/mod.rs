@@ -82,6 +82,8 @@ impl Server {
             groups: groups.clone(),
             metrics,
             producer_ids: Default::default(),
+            topic_changes: Default::default(),
+            changes: TaskTracker::new(),
             fetch_sessions: Default::default(),
             authorizer: Authorizer::new(&config.super_users, audit),
             authenticator: Authenticator::new(catalog),
@@ -196,6 +198,11 @@ impl Server {
         if tokio::time::timeout(self.grace, self.connections.wait()).await.is_err() {
             tracing::warn!(left = self.connections.len(), "connections did not end within the grace period");
         }
+        let changes = &self.services.changes;
+        changes.close();
+        if tokio::time::timeout(self.grace, changes.wait()).await.is_err() {
+            tracing::warn!(left = changes.len(), "changes did not end within the grace period");
+        }
         self.upkeep.cancel();
         self.tasks.close();
         if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
@@ -246,8 +253,13 @@ async fn open_catalog(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<(Arc<Catalog>, Arc<Logs>)> {
+    // A folder with partitions but without a catalog is a restore gone wrong, not a first start.
+    let first_start = store.list().await.context("listing the partitions")?.is_empty();
     let logs = Logs::new(store, clock.clone());
-    logs.open(CATALOG_PARTITION, Arc::new(catalog_log_config()), true).await.context("opening the catalog")?;
+    let opened = logs.open(CATALOG_PARTITION, Arc::new(catalog_log_config()), first_start).await;
+    opened.with_context(|| {
+        format!("opening the catalog (partition {} in the data folder, which must be there)", CATALOG_PARTITION.topic)
+    })?;
     let catalog = Catalog::load(Box::new(PartitionLog::new(logs.clone(), clock))).await?;
     let known = known_partitions(&catalog.image(), config);
     logs.load(known, &[CATALOG_PARTITION]).await.context("opening the partitions")?;
@@ -256,7 +268,15 @@ async fn open_catalog(
 
 /// The catalog trims its own log; nothing else may.
 fn catalog_log_config() -> LogConfig {
-    LogConfig { retention_ms: -1, retention_bytes: -1, segment_bytes: 16 << 20, internal: true, ..LogConfig::default() }
+    LogConfig {
+        retention_ms: -1,
+        retention_bytes: -1,
+        segment_bytes: 64 << 20,
+        // One change is one batch, and a snapshot's batch may hold a thousand topics with all the configs they may have.
+        max_message_bytes: 64 << 20,
+        internal: true,
+        ..LogConfig::default()
+    }
 }
 
 fn known_partitions(image: &Image, config: &Config) -> Vec<(PartitionId, Arc<LogConfig>)> {

@@ -47,7 +47,7 @@ async fn delete(
         return Err(ResponseError::PolicyViolation);
     }
     let topic = image.topic(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
-    let partition = services.partition(topic.id, index).map_err(|error| error.code())?;
+    let partition = services.partition(topic, index).map_err(|error| error.code())?;
     partition.delete_records(before).await.map_err(|error| error.code())
 }
 

@@ -1,5 +1,7 @@
 //! DescribeConfigs: values with where they come from, and what else they could be.
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -24,7 +26,10 @@ impl Service for DescribeConfigsRequest {
             .collect();
         let image = services.catalog.image();
         let wanted = Wanted { synonyms: request.include_synonyms, documentation: request.include_documentation };
-        results.extend(request.resources.into_iter().map(|resource| {
+        let mut seen = HashSet::new();
+        let named = request.resources.into_iter();
+        let named = named.filter(|resource| seen.insert((resource.resource_type, resource.resource_name.clone())));
+        results.extend(named.map(|resource| {
             match describe(&image, &services.config, &resource, wanted) {
                 Ok(configs) => DescribeConfigsResult::default()
                     .with_resource_type(resource.resource_type)

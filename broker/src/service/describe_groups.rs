@@ -1,5 +1,7 @@
 //! DescribeGroups: a group's state, members and assignments.
 
+use std::collections::HashSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
@@ -16,7 +18,9 @@ const NOT_FOUND: i16 = 6;
 impl Service for DescribeGroupsRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> DescribeGroupsResponse {
         let (request, denied, access) = request.into_parts();
-        let answered = request.groups.into_iter().map(|group| {
+        let mut seen = HashSet::new();
+        let named = request.groups.into_iter().filter(|group| seen.insert(group.clone()));
+        let answered = named.map(|group| {
             let described = match services.groups.describe(&group) {
                 Ok(description) => show(group, description),
                 Err(ResponseError::GroupIdNotFound) => not_found(group, context.version),

@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
     fn new(services: &'a Services, context: &'a Context, request: &FetchRequest, targets: Targets) -> Self {
         let open = |(found, (key, _)): (Result<Arc<Topic>, ResponseError>, &(Key, Wanted))| {
             let refused = |code: ResponseError| LogError::Refused { code, message: code.to_string() };
-            found.map_err(refused).and_then(|topic| services.partition(topic.id, key.index))
+            found.map_err(refused).and_then(|topic| services.partition(&topic, key.index))
         };
         let topics = targets.found.iter().map(|found| found.as_ref().ok().cloned()).collect();
         let partitions = targets.found.into_iter().zip(&targets.plan.partitions).map(open).collect();

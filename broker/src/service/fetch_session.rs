@@ -9,7 +9,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use rand::Rng;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -146,11 +146,16 @@ impl Plan {
 
 impl Session {
     fn update(&mut self, request: &FetchRequest) {
-        for topic in &request.forgotten_topics_data {
-            for index in &topic.partitions {
-                let key = Key { name: topic.topic.0.clone(), id: topic.topic_id, index: *index };
-                self.partitions.shift_remove(&key);
-            }
+        let forgotten: HashSet<Key> = request
+            .forgotten_topics_data
+            .iter()
+            .flat_map(|topic| {
+                let key = |index: &i32| Key { name: topic.topic.0.clone(), id: topic.topic_id, index: *index };
+                topic.partitions.iter().map(key)
+            })
+            .collect();
+        if !forgotten.is_empty() {
+            self.partitions.retain(|key, _| !forgotten.contains(key));
         }
         for (key, mut wanted) in named(request) {
             if self.partitions.len() >= limits::PARTITIONS_PER_FETCH && !self.partitions.contains_key(&key) {

@@ -69,7 +69,7 @@ async fn look_up(
 ) -> Result<Option<TimestampOffset>, ResponseError> {
     let topic = image.topic(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
     let code = |error: LogError| error.code();
-    let partition = services.partition(topic.id, wanted.partition_index).map_err(code)?;
+    let partition = services.partition(topic, wanted.partition_index).map_err(code)?;
     if version >= LEADER_EPOCH {
         partition.check_epoch(wanted.current_leader_epoch).map_err(code)?;
     }

@@ -1,6 +1,6 @@
 //! Metadata: brokers, and topics with their partitions; makes unknown topics where that is switched on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -90,7 +90,11 @@ impl Answer<'_> {
     async fn named(&self, wanted: Vec<MetadataRequestTopic>, may_create: bool) -> Vec<MetadataResponseTopic> {
         let mut found = Vec::with_capacity(wanted.len());
         let mut missing = Vec::new();
+        let mut seen = HashSet::new();
         for topic in wanted {
+            if !seen.insert((topic.name.clone(), topic.topic_id)) {
+                continue;
+            }
             match (look_up(self.access.image(), &topic), topic.name) {
                 (Some(known), _) => found.push(self.topic(&known)),
                 (None, Some(name)) => missing.push(name),
@@ -152,7 +156,7 @@ impl Answer<'_> {
     fn partition(&self, topic: &Topic, index: i32) -> MetadataResponsePartition {
         let node_id = BrokerId(self.services.config.node_id);
         let answer = MetadataResponsePartition::default().with_partition_index(index).with_replica_nodes(vec![node_id]);
-        match self.services.partition(topic.id, index) {
+        match self.services.partition(topic, index) {
             Ok(partition) => {
                 answer.with_leader_id(node_id).with_leader_epoch(partition.leader_epoch()).with_isr_nodes(vec![node_id])
             }

@@ -44,12 +44,12 @@ use std::sync::Arc;
 
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::sasl::Authenticator;
 use crate::auth::{Access, Authorized, Authorizer, Guarded, Refusal, Session};
 use crate::catalog::topic_config::TopicDefaults;
-use crate::catalog::{Catalog, Image};
+use crate::catalog::{Catalog, Image, Topic};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::group;
@@ -75,6 +75,10 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
+    /// Held while topics are made, grown or deleted, so that partitions and catalog change together.
+    pub topic_changes: tokio::sync::Mutex<()>,
+    /// Changes under way, which go on when the client that asked has gone.
+    pub changes: TaskTracker,
     pub authorizer: Authorizer,
     pub authenticator: Arc<Authenticator>,
     /// Cancelled when the broker stops: long polls answer at once.
@@ -93,8 +97,12 @@ impl Services {
     }
 
     /// A partition that the catalog knows and the log has open.
-    pub fn partition(&self, topic: Uuid, index: i32) -> Result<Arc<Partition>, LogError> {
-        self.logs.get(PartitionId { topic, index })
+    pub fn partition(&self, topic: &Topic, index: i32) -> Result<Arc<Partition>, LogError> {
+        // One that is just being made, or was left by a change that failed, is not there for clients.
+        if !(0..topic.partitions).contains(&index) {
+            return Err(LogError::UnknownPartition);
+        }
+        self.logs.get(PartitionId { topic: topic.id, index })
     }
 }
 

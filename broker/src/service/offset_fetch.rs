@@ -1,6 +1,6 @@
 //! OffsetFetch: how far groups have read. Only what is durable is shown, so every answer is stable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_fetch_request::{
@@ -48,7 +48,9 @@ impl Service for OffsetFetchRequest {
             };
         }
         let mut hidden: HashMap<_, _> = denied.group_topics.into_iter().collect();
-        let answered = request.groups.into_iter().map(|group: OffsetFetchRequestGroup| {
+        let mut seen = HashSet::new();
+        let named = request.groups.into_iter().filter(|group| seen.insert(group.group_id.clone()));
+        let answered = named.map(|group: OffsetFetchRequestGroup| {
             let wanted = group.topics.map(|topics| topics.into_iter().map(batch_named).collect());
             let refused = hidden.remove(&group.group_id).unwrap_or_default().into_iter().map(batch_named).collect();
             match fetch(services, &access, &group.group_id, wanted) {

@@ -40,7 +40,7 @@ fn epoch_end(
     wanted: &OffsetForLeaderPartition,
 ) -> Result<Option<EpochEnd>, ResponseError> {
     let topic = image.topic(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
-    let partition = services.partition(topic.id, wanted.partition).map_err(|error| error.code())?;
+    let partition = services.partition(topic, wanted.partition).map_err(|error| error.code())?;
     partition.check_epoch(wanted.current_leader_epoch).map_err(|error| error.code())?;
     Ok(partition.epoch_end(wanted.leader_epoch))
 }

@@ -1,5 +1,6 @@
 //! Produce: appends at once, in the order in which requests came, and answers when the records are as safe as asked.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -10,6 +11,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::{Context, Services};
 use crate::auth::{Authorized, authorize};
@@ -76,6 +78,7 @@ pub fn produce(services: &Services, context: &Context, request: ProduceRequest) 
         invalid: acks.err(),
         waiting: Vec::new(),
         leader_named: false,
+        seen: HashSet::new(),
     };
     let responses = match authorize(request, services.access(&context.session)) {
         Ok(request) => work.append_allowed(request),
@@ -95,6 +98,8 @@ struct Work<'a> {
     invalid: Option<ResponseError>,
     waiting: Vec<(usize, usize, Appended)>,
     leader_named: bool,
+    /// Partitions that the request has named.
+    seen: HashSet<(Uuid, i32)>,
 }
 
 impl Work<'_> {
@@ -168,8 +173,14 @@ impl Work<'_> {
         }
     }
 
-    fn try_append(&self, topic: &Topic, data: &PartitionProduceData) -> Result<Appended, LogError> {
-        let partition = self.services.partition(topic.id, data.index)?;
+    fn try_append(&mut self, topic: &Topic, data: &PartitionProduceData) -> Result<Appended, LogError> {
+        if !self.seen.insert((topic.id, data.index)) {
+            return Err(LogError::Refused {
+                code: ResponseError::InvalidRequest,
+                message: "the request names this partition more than once".to_owned(),
+            });
+        }
+        let partition = self.services.partition(topic, data.index)?;
         let records = data.records.clone().ok_or_else(|| LogError::Refused {
             code: ResponseError::InvalidRecord,
             message: "the request holds no records for this partition".to_owned(),

@@ -90,6 +90,7 @@ pub(super) async fn create(
     wanted: Vec<NewTopic>,
     validate_only: bool,
 ) -> Vec<Result<Arc<Topic>, TopicError>> {
+    let _changing = services.topic_changes.lock().await;
     let mut decided = decide_all(services, wanted);
     if validate_only {
         return decided;
@@ -199,7 +200,7 @@ fn check_partitions(count: i32) -> Result<i32, TopicError> {
     }
 }
 
-/// Makes and opens the partitions from `first` on; all or none.
+/// Makes and opens the partitions from `first` on.
 async fn make_partitions(services: &Services, topic: &Topic, first: i32) -> Result<(), TopicError> {
     let image = services.catalog.image();
     let internal = is_internal(topic.name.as_str());
@@ -210,11 +211,8 @@ async fn make_partitions(services: &Services, topic: &Topic, first: i32) -> Resu
         .buffer_unordered(limits::PARTITIONS_OPENED_AT_ONCE)
         .try_for_each(|_| future::ready(Ok(())))
         .await;
-    if let Err(error) = made {
-        drop_partitions(services, topic, first).await;
-        return Err(error.into());
-    }
-    Ok(())
+    // What was made stays: it may be another request's too, and at the next start it is a stray.
+    made.map_err(TopicError::Log)
 }
 
 /// Removes partitions that the catalog does not (or not any more) know.
@@ -227,6 +225,7 @@ async fn drop_partitions(services: &Services, topic: &Topic, first: i32) {
 
 /// Grows a topic.
 pub(super) async fn grow(services: &Services, name: &str, count: i32, validate_only: bool) -> Result<(), TopicError> {
+    let _changing = services.topic_changes.lock().await;
     let topic = services.catalog.image().topic(name).cloned().ok_or(TopicError::Unknown)?;
     let grown = Topic { partitions: check_growth(&topic, count)?, ..Topic::clone(&topic) };
     if validate_only {
@@ -259,6 +258,7 @@ fn check_growth(topic: &Topic, count: i32) -> Result<i32, TopicError> {
 
 /// Removes a topic and its partitions.
 pub(super) async fn delete(services: &Services, id: Uuid) -> Result<(), TopicError> {
+    let _changing = services.topic_changes.lock().await;
     let changed = services.catalog.change(|image| {
         let topic = image.topic_by_id(id).ok_or(TopicError::Unknown)?;
         if is_internal(topic.name.as_str()) {

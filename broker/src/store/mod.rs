@@ -4,7 +4,7 @@
 //! shard). Both pass the suite in `conformance`. What a record *means* (duplicates, epochs, retention, compaction) is
 //! decided once, in [`crate::log`].
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 pub mod conformance;
 pub mod local;
 

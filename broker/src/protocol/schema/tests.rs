@@ -203,7 +203,9 @@ fn mutated_requests_never_panic_and_what_passes_decodes_within_its_size() {
             }
             if check(key, version, &body).is_ok() {
                 passed += 1;
-                assert_eq!(codec(key).1(&body, version), Ok(0), "key {key} version {version} seed {seed}");
+                let left = codec(key).1(&body, version);
+                let fits = left.as_ref().is_ok_and(|left| *left <= ALLOWED_BEHIND);
+                assert!(fits, "key {key} version {version} seed {seed}: {left:?}");
             }
         }
     }

@@ -28,7 +28,7 @@ mod upkeep;
 
 #[cfg(test)]
 mod crash_tests;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 pub mod fault;
 #[cfg(test)]
 mod tests;
