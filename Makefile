@@ -51,9 +51,9 @@ test-up: ## The commands that README and docs show, in folders of their own
 	@scripts/test-docs
 
 .PHONY: bench
-bench: ## A table beside a floor program in the same run
-	$(CARGO) build $(PROFILE) $(WORKSPACE)
-	$(CARGO) run $(PROFILE) -p lockgate-tests --bin bench
+bench: ## A table beside a floor program in the same run; MIB=256 for a quick look
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/bench $(MIB)
 
 .PHONY: help
 help:
