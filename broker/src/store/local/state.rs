@@ -97,7 +97,7 @@ impl State {
         let mut fields = Fields(bytes);
         let log_start = fields.i64()?;
         let (offset, base, position) = (fields.i64()?, fields.i64()?, u64::try_from(fields.i64()?).ok()?);
-        let (state_end, count) = (fields.i64()?, fields.i64()?);
+        let (state_end, count) = (fields.i64()?, u64::try_from(fields.i64()?).ok()?);
         let entry = |fields: &mut Fields<'_>| Some(StateEntry { key: fields.bytes()?, value: fields.bytes()? });
         let entries = (0..count).map(|_| entry(&mut fields)).collect::<Option<Vec<_>>>()?;
         let checkpoint = Mark { offset, base, position };
