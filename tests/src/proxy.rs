@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+/// Times between two cuts, as parts of the period: clients retry at regular times, and must not keep meeting the cuts.
+const IRREGULAR: [f64; 4] = [1.0, 1.7, 0.7, 2.3];
+
 /// Runs until dropped.
 pub struct Proxy {
     port: u16,
@@ -23,7 +26,7 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Listens on `port`; while switched on, cuts all connections every `period`.
+    /// Listens on `port`; while switched on, cuts all connections about every `period`.
     pub fn start(port: u16, target: SocketAddr, period: Duration) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
@@ -37,8 +40,11 @@ impl Proxy {
         thread::spawn(move || accept(&listener, target, &accepting));
         let cutting = shared.clone();
         thread::spawn(move || {
-            while !cutting.stopped.load(Ordering::Relaxed) {
-                thread::sleep(period);
+            for factor in IRREGULAR.iter().cycle() {
+                if cutting.stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                thread::sleep(period.mul_f64(*factor));
                 if cutting.cutting.load(Ordering::Relaxed) {
                     cutting.cut();
                 }
