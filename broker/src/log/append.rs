@@ -10,7 +10,7 @@ use super::config::TimestampType;
 use super::header::{BatchHeader, NO_TIMESTAMP};
 use super::partition::{Handle, Partition};
 use super::producers::Verdict;
-use super::{Acks, Appended, LogError, records, refused, validate};
+use super::{Acks, Appended, LogError, WantedFlush, records, refused, validate};
 use crate::store::{Append, Flush};
 
 impl Partition {
@@ -81,6 +81,7 @@ impl Partition {
             log_start: handle.log_start.load(Ordering::Acquire),
             duplicate: false,
             durable: handle.durable.clone(),
+            flush: WantedFlush((flush == Flush::Now).then(|| Arc::clone(&handle.bytes))),
         })
     }
 
@@ -90,9 +91,7 @@ impl Partition {
         let durable = handle.durable.borrow().end;
         match verdict {
             Verdict::Duplicate { base_offset, last_offset, timestamp } => {
-                if durable <= last_offset {
-                    handle.bytes.flush();
-                }
+                let undurable = durable <= last_offset;
                 Ok(Appended {
                     base_offset,
                     last_offset,
@@ -100,6 +99,7 @@ impl Partition {
                     log_start: handle.log_start.load(Ordering::Acquire),
                     duplicate: true,
                     durable: handle.durable.clone(),
+                    flush: WantedFlush(undurable.then(|| Arc::clone(&handle.bytes))),
                 })
             }
             Verdict::Forgotten { below } if durable < below => {

@@ -250,7 +250,7 @@ impl MemoryPartition {
 }
 
 impl PartitionStore for MemoryPartition {
-    fn append(&self, batch: Append<'_>, _flush: Flush) -> Result<(), StoreError> {
+    fn append(&self, batch: Append<'_>, flush: Flush) -> Result<(), StoreError> {
         if let Some(error) = self.shared.refuse.lock().take() {
             return Err(error);
         }
@@ -273,7 +273,8 @@ impl PartitionStore for MemoryPartition {
                 max_timestamp: batch.max_timestamp,
                 bytes,
             });
-            if !*self.shared.held.lock() {
+            // Whoever waits says so with a flush of their own.
+            if flush == Flush::Soon && !*self.shared.held.lock() {
                 disk.flush();
             }
             Ok(())

@@ -33,7 +33,7 @@ pub use logs::Logs;
 pub use partition::Partition;
 pub use slices::{read_slice, read_slice_blocking};
 
-use crate::store::{Durable, Offset, Slice, StoreError};
+use crate::store::{Durable, Offset, PartitionStore, Slice, StoreError};
 
 /// What the log refuses, each with the Kafka error that clients see.
 #[derive(Clone, Debug, Error)]
@@ -84,7 +84,7 @@ pub enum Acks {
 }
 
 /// Where a batch went.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Appended {
     pub base_offset: Offset,
     pub last_offset: Offset,
@@ -94,16 +94,41 @@ pub struct Appended {
     /// True when this batch had been appended before (an idempotent retry).
     pub duplicate: bool,
     durable: watch::Receiver<Durable>,
+    flush: WantedFlush,
 }
 
 impl Appended {
     /// Waits until the batch survives a crash. `NotLeader` when the handle failed first.
     pub async fn durable(&mut self) -> Result<(), LogError> {
+        self.flush.ask();
         let last = self.last_offset;
         match self.durable.wait_for(|durable| durable.end > last || durable.failed.is_some()).await {
             Ok(durable) if durable.end > last => Ok(()),
             _ => Err(LogError::NotLeader),
         }
+    }
+}
+
+/// A flush that is still to be asked for: when the waiting begins, or when nobody is going to wait after all.
+struct WantedFlush(Option<Arc<dyn PartitionStore>>);
+
+impl WantedFlush {
+    fn ask(&mut self) {
+        if let Some(bytes) = self.0.take() {
+            bytes.flush();
+        }
+    }
+}
+
+impl Drop for WantedFlush {
+    fn drop(&mut self) {
+        self.ask();
+    }
+}
+
+impl std::fmt::Debug for WantedFlush {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("WantedFlush").field(&self.0.is_some()).finish()
     }
 }
 

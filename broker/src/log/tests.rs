@@ -100,6 +100,19 @@ async fn what_was_appended_is_fetched_with_its_offsets() {
 }
 
 #[tokio::test]
+async fn a_flush_is_asked_for_by_whoever_waits_and_when_nobody_does_after_all() {
+    let (_, partition) = Rig::new(LogConfig::default()).await;
+    let mut first = partition.append(plain_batch(1), Acks::All).unwrap();
+    let second = partition.append(plain_batch(1), Acks::All).unwrap();
+    assert_eq!(partition.bounds().high_watermark, 0, "both share the flush");
+    first.durable().await.unwrap();
+    assert_eq!(partition.bounds().high_watermark, 2);
+    let third = partition.append(plain_batch(1), Acks::All).unwrap();
+    drop((second, third));
+    assert_eq!(partition.bounds().high_watermark, 3, "the client went away, the records did not");
+}
+
+#[tokio::test]
 async fn readers_see_nothing_that_is_not_durable() {
     let (rig, partition) = Rig::new(LogConfig::default()).await;
     partition.append(plain_batch(2), Acks::All).unwrap();

@@ -57,7 +57,7 @@ fn put_varint(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-/// Appends a batch of [`batch`] and returns its last offset.
+/// Appends a batch of [`batch`] as somebody who waits at once, and returns its last offset.
 pub fn append(handle: &dyn PartitionStore, bytes: &Bytes, flush: Flush) -> Result<Offset, StoreError> {
     let number = |range: Range<usize>| bytes[range].iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
     let (base_offset, delta, max_timestamp) = (number(0..8), number(23..27), number(35..43));
@@ -65,6 +65,9 @@ pub fn append(handle: &dyn PartitionStore, bytes: &Bytes, flush: Flush) -> Resul
     let delta_of_state = || vec![];
     let last_offset = base_offset + delta;
     handle.append(Append { base_offset, last_offset, max_timestamp, parts, delta: &delta_of_state }, flush)?;
+    if flush == Flush::Now {
+        handle.flush();
+    }
     Ok(last_offset)
 }
 

@@ -107,7 +107,8 @@ pub struct Durable {
 /// When a written batch should become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
-    /// Somebody waits: flush as soon as possible, sharing the flush with everyone who waits.
+    /// Somebody waits, and calls [`PartitionStore::flush`] when they begin to: whatever is appended until then, to any
+    /// partition, shares the flush.
     Now,
     /// Nobody waits: flush within the store's bounded linger.
     Soon,
@@ -217,7 +218,8 @@ pub trait Store: Send + Sync + 'static {
 pub trait PartitionStore: Send + Sync + 'static {
     /// Adds a batch at the end. After an error that is not `Rejected` or `Full` the handle is dead.
     fn append(&self, batch: Append<'_>, flush: Flush) -> Result<(), StoreError>;
-    /// Asks that everything appended so far becomes durable now.
+    /// Asks that everything appended so far becomes durable now. Where a flush is known to be brief, it may be done
+    /// before this returns.
     fn flush(&self);
     fn durable(&self) -> watch::Receiver<Durable>;
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Slice, StoreError>>;

@@ -1,7 +1,8 @@
 //! The table of `make bench`: the broker beside a floor program in the same run. CPU per GiB is the figure that compares;
 //! MiB/s on a machine shared with the load generator mostly measures the generator.
 //!
-//! `bench [MIB]`: bytes of records per workload, 1024 MiB when absent. `bench floor …` is the floor.
+//! `bench [MIB]`: bytes of records per workload, 1024 MiB when absent. `bench lone`: only the lone producer.
+//! `bench floor …` is the floor.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -34,6 +35,9 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("floor", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return floor::serve(rest);
+    }
+    if args == ["lone"] {
+        return Bench::set(0)?.lone_producer();
     }
     let mib: usize = args.first().map_or(Ok(1024), |arg| arg.parse()).context("MiB per workload")?;
     Bench::set(mib)?.run()

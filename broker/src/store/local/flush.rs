@@ -1,13 +1,16 @@
-//! Group commit: one thread makes appended bytes durable for all partitions.
+//! Group commit: one flush at a time makes appended bytes durable for all partitions.
 //!
-//! When it is idle, a waiting append starts a flush at once; while a flush runs, further appends gather for the next.
-//! What becomes durable is captured before the flush starts.
+//! When none runs, whoever waits starts one at once; while it runs, further appends gather for the next. Where flushes
+//! are brief, the one who waits flushes in their own thread, because handing over to the flusher thread and back takes as
+//! long as such a flush. What becomes durable is captured before the flush starts.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::fs::{DataFile, Volume};
 use super::partition::LocalPartition;
@@ -21,10 +24,18 @@ const PAGE_CACHE: Duration = Duration::from_secs(1);
 /// From so many dirty partitions on, one syncfs costs less than a flush for each.
 const VOLUME_SYNC_FROM: usize = 17;
 
+/// Flushes count as brief below this. An async worker that flushes itself serves nobody meanwhile, so it is of the order
+/// of what a hand-over between threads costs, and a disk that turns slow is left to the flusher thread at once.
+const BRIEF: Duration = Duration::from_micros(300);
+/// More partitions than this are left to the flusher thread.
+const FEW: usize = 4;
+
 /// How urgently a partition wants its flush. Ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
     None,
+    /// Whoever waits is about to say so.
+    Awaited,
     Background,
     Soon,
     Now,
@@ -47,6 +58,8 @@ struct Queue {
     /// Partitions whose closed segments want index files and a newer checkpoint.
     upkeep: Vec<Arc<LocalPartition>>,
     due: Option<Instant>,
+    /// Somebody flushes: there is one round at a time.
+    flushing: bool,
     stopped: bool,
 }
 
@@ -56,6 +69,8 @@ pub(super) struct Flusher {
     queue: Mutex<Queue>,
     wake: Condvar,
     wake_upkeep: Condvar,
+    /// How long a round takes (ns), with the last ones counting most.
+    usual: AtomicU64,
     /// Told how long each round took.
     observer: OnceLock<Box<dyn Fn(Duration) + Send + Sync>>,
 }
@@ -65,9 +80,10 @@ impl Flusher {
     pub(super) fn request(&self, partition: &Arc<LocalPartition>, newly_queued: bool, urgency: Urgency) {
         let now = Instant::now();
         let due = match urgency {
-            Urgency::Now | Urgency::None => now,
-            Urgency::Soon => now + SOON,
-            Urgency::Background => now + PAGE_CACHE,
+            Urgency::Now | Urgency::None => Some(now),
+            Urgency::Soon => Some(now + SOON),
+            Urgency::Background => Some(now + PAGE_CACHE),
+            Urgency::Awaited => None,
         };
         let mut queue = self.queue.lock();
         if queue.stopped {
@@ -78,8 +94,56 @@ impl Flusher {
         if newly_queued {
             queue.dirty.push(partition.clone());
         }
+        if let Some(due) = due {
+            self.set_due(&mut queue, due);
+        }
+    }
+
+    fn set_due(&self, queue: &mut Queue, due: Instant) {
         if queue.due.is_none_or(|earlier| due < earlier) {
             queue.due = Some(due);
+            if !queue.flushing {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// Flushes what is queued, for somebody who waits: here, or in the next round of the thread.
+    pub(super) fn flush_now(&self, volume: &dyn Volume) {
+        let mut queue = self.queue.lock();
+        // None: another thread is about to queue what is to be flushed.
+        let few = (1..=FEW).contains(&queue.dirty.len());
+        if queue.flushing || queue.stopped || !few || !self.may_flush_here() {
+            return self.set_due(&mut queue, Instant::now());
+        }
+        let round = std::mem::take(&mut queue.dirty);
+        queue.due = None;
+        queue.flushing = true;
+        drop(queue);
+        self.round(volume, &round);
+        self.round_ended();
+    }
+
+    fn may_flush_here(&self) -> bool {
+        let multi_threaded = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread;
+        self.usual.load(Ordering::Relaxed) < BRIEF.as_nanos() as u64 && Handle::try_current().is_ok_and(multi_threaded)
+    }
+
+    fn round(&self, volume: &dyn Volume, round: &[Arc<LocalPartition>]) {
+        let began = Instant::now();
+        self.flush(volume, round);
+        let took = began.elapsed();
+        let usual = self.usual.load(Ordering::Relaxed);
+        self.usual.store((usual * 7 + took.as_nanos() as u64) / 8, Ordering::Relaxed);
+        if let Some(observer) = self.observer.get() {
+            observer(took);
+        }
+    }
+
+    fn round_ended(&self) {
+        let mut queue = self.queue.lock();
+        queue.flushing = false;
+        if queue.due.is_some() || queue.stopped {
             self.wake.notify_one();
         }
     }
@@ -105,12 +169,9 @@ impl Flusher {
     pub(super) fn run(&self, volume: &dyn Volume) {
         let mut round = Vec::new();
         while self.next_round(&mut round) {
-            let began = Instant::now();
-            self.flush(volume, &round);
-            if let Some(observer) = self.observer.get() {
-                observer(began.elapsed());
-            }
+            self.round(volume, &round);
             round.clear();
+            self.round_ended();
         }
     }
 
@@ -120,12 +181,14 @@ impl Flusher {
         loop {
             match queue.due {
                 _ if queue.stopped => return false,
+                _ if queue.flushing => self.wake.wait(&mut queue),
                 Some(due) if due <= Instant::now() => break,
                 Some(due) => _ = self.wake.wait_until(&mut queue, due),
                 None => self.wake.wait(&mut queue),
             }
         }
         queue.due = None;
+        queue.flushing = true;
         std::mem::swap(&mut queue.dirty, round);
         true
     }

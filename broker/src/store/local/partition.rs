@@ -345,7 +345,7 @@ impl PartitionStore for LocalPartition {
             Err(other) => return Err(other),
         }
         let urgency = match (self.shared.durability, flush) {
-            (Durability::Fsync, Flush::Now) => Urgency::Now,
+            (Durability::Fsync, Flush::Now) => Urgency::Awaited,
             (Durability::Fsync, Flush::Soon) => Urgency::Soon,
             (Durability::PageCache, _) => {
                 self.durable.send_modify(|durable| durable.end = durable.end.max(batch.last_offset + 1));
@@ -357,7 +357,10 @@ impl PartitionStore for LocalPartition {
     }
 
     fn flush(&self) {
-        self.request_flush(Urgency::Now);
+        // What is not queued is durable, or part of the round that runs.
+        if self.queued.load(Ordering::Acquire) != Urgency::None as u8 {
+            self.shared.flusher.flush_now(&*self.shared.volume);
+        }
     }
 
     fn durable(&self) -> watch::Receiver<Durable> {

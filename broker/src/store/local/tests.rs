@@ -292,6 +292,31 @@ async fn until(condition: impl Fn() -> bool) {
     panic!("it never happened");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_brief_flush_is_done_by_whoever_waits() {
+    let disk = FaultFs::new(1 << 30);
+    let store = on_disk(&disk, 0);
+    // Not on the thread that the test blocks, which is no worker.
+    let appended = tokio::spawn(async move {
+        let (_, (handle, _)) = created(&store, 1 << 20).await;
+        append(&*handle, &batch(0, 1, 0, 0), Flush::Now).expect("appended");
+        let durable = handle.durable().borrow().end;
+        (handle, durable, store)
+    });
+    let (handle, durable, _store) = appended.await.expect("no panic");
+    assert_eq!(durable, 1, "no other thread was waited for");
+    disk.hold_syncs(true);
+    let flushing = tokio::task::spawn_blocking({
+        let handle = handle.clone();
+        move || append(&*handle, &batch(1, 1, 0, 0), Flush::Now)
+    });
+    until(|| disk.waiting_syncs() == 1).await;
+    append(&*handle, &batch(2, 1, 0, 0), Flush::Now).expect("appended, and not stuck behind the other's flush");
+    disk.hold_syncs(false);
+    flushing.await.expect("no panic").expect("appended");
+    wait_durable(&*handle, 3).await;
+}
+
 #[tokio::test]
 async fn durable_ends_are_captured_before_the_flush_begins() {
     let disk = FaultFs::new(1 << 30);
