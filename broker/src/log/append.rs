@@ -8,14 +8,41 @@ use kafka_protocol::ResponseError;
 
 use super::config::TimestampType;
 use super::header::{BatchHeader, NO_TIMESTAMP};
-use super::partition::{Handle, Partition};
-use super::producers::Verdict;
+use super::marker::EndMarker;
+use super::partition::{Handle, Partition, Tail};
+use super::producers::{Update, Verdict};
 use super::{Acks, Appended, LogError, WantedFlush, records, refused, validate};
-use crate::store::{Append, Flush};
+use crate::store::{Append, Flush, StateEntry};
+
+/// Proves that no transaction of the producer ended here between asking its coordinator and appending: a late batch must
+/// not begin a transaction that nobody ends.
+#[derive(Clone, Copy, Debug)]
+pub struct VerificationGuard {
+    producer_id: i64,
+    leader_epoch: i32,
+    ends: u32,
+}
 
 impl Partition {
+    /// Before the first batch of a transaction its coordinator is to be asked. `None` when it is open here already.
+    pub fn begin_verification(&self, producer_id: i64, epoch: i16) -> Result<Option<VerificationGuard>, LogError> {
+        let handle = self.handle()?;
+        let ends = handle.tail.lock().producers.ends_unless_open(producer_id, epoch);
+        Ok(ends.map(|ends| VerificationGuard { producer_id, leader_epoch: handle.leader_epoch, ends }))
+    }
+
     /// Appends exactly one batch from a client, after every check that the architecture names.
     pub fn append(&self, batch: Bytes, acks: Acks) -> Result<Appended, LogError> {
+        self.append_verified(batch, acks, None)
+    }
+
+    /// The same for one that may begin a transaction here, which its coordinator knows of.
+    pub fn append_verified(
+        &self,
+        batch: Bytes,
+        acks: Acks,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, LogError> {
         let config = self.config.load();
         if config.internal {
             return Err(refused(ResponseError::InvalidTopicException, "clients may not append to an internal topic"));
@@ -25,14 +52,54 @@ impl Partition {
         let checked = validate::validate(&batch, &config, now)?;
         let flush = if acks == Acks::All { Flush::Now } else { Flush::Soon };
         let stamped = (config.timestamp_type == TimestampType::LogAppendTime).then_some(now);
-        self.append_checked(&handle, checked.header, &checked.records, flush, stamped)
+        self.append_checked(&handle, checked.header, &checked.records, flush, stamped, Verified::By(guard))
     }
 
     /// Appends records of the broker's own (offsets, catalog), as one uncompressed batch.
     pub fn append_records(&self, records: &[records::NewRecord]) -> Result<Appended, LogError> {
         let handle = self.handle()?;
         let (header, body) = validate::own_batch(records, &self.config.load())?;
-        self.append_checked(&handle, header, &body, Flush::Now, None)
+        self.append_checked(&handle, header, &body, Flush::Now, None, Verified::Already)
+    }
+
+    /// The same as part of a producer's transaction, which the caller has verified.
+    pub fn append_transactional(
+        &self,
+        records: &[records::NewRecord],
+        producer_id: i64,
+        producer_epoch: i16,
+    ) -> Result<Appended, LogError> {
+        let handle = self.handle()?;
+        let (mut header, body) = validate::own_batch(records, &self.config.load())?;
+        (header.producer_id, header.producer_epoch) = (producer_id, producer_epoch);
+        header.attributes = header.attributes.with_transactional();
+        header.seal(&body);
+        self.append_checked(&handle, header, &body, Flush::Now, None, Verified::Already)
+    }
+
+    /// Ends a producer's transaction in this partition.
+    pub fn append_marker(&self, marker: EndMarker) -> Result<Appended, LogError> {
+        let handle = self.handle()?;
+        let now = self.clock.now_ms();
+        let (mut header, body) = marker.batch(now);
+        let mut tail = handle.tail.lock();
+        let update = tail.producers.check_marker(&marker, now)?;
+        header.base_offset = tail.next_offset;
+        let offset = header.base_offset;
+        let aborted = update
+            .ends
+            .and_then(|first| handle.transactions.lock().end(marker.producer_id, first, offset, marker.commit));
+        let delta = || [update.entry()].into_iter().chain(aborted.map(|aborted| aborted.entry())).collect();
+        let written = self.write(&handle, &mut tail, &mut header, &body, Flush::Now, &delta);
+        if written.is_err()
+            && let Some(first) = update.ends
+        {
+            handle.transactions.lock().undo_end(marker.producer_id, first, offset);
+        }
+        written?;
+        tail.producers.commit(update);
+        drop(tail);
+        Ok(appended(&handle, &header, Flush::Now, None))
     }
 
     fn append_checked(
@@ -42,17 +109,51 @@ impl Partition {
         records: &[u8],
         flush: Flush,
         stamped: Option<i64>,
+        verified: Verified,
     ) -> Result<Appended, LogError> {
         let now = self.clock.now_ms();
         let mut tail = handle.tail.lock();
-        let update = match tail.producers.check(&header, tail.next_offset, now)? {
+        let verified = verified.holds(handle, &tail, &header)?;
+        let update = match tail.producers.check(&header, tail.next_offset, verified, now)? {
             Verdict::New(update) => update,
             verdict => return self.seen_before(handle, verdict, stamped.is_some()),
         };
+        // Before the bytes: no reader of committed data may see them in between.
+        let begins = update.as_ref().and_then(|update| update.begins);
+        if let Some(first) = begins {
+            handle.transactions.lock().begin(header.producer_id, first);
+            handle.unstable.store(true, Ordering::Release);
+        }
+        let delta = || update.as_ref().map(Update::entry).into_iter().collect();
+        let written = self.write(handle, &mut tail, &mut header, records, flush, &delta);
+        if written.is_err()
+            && let Some(first) = begins
+        {
+            handle.transactions.lock().undo_begin(first);
+        }
+        written?;
+        if let Some(update) = update {
+            tail.producers.commit(update);
+        }
+        drop(tail);
+        Ok(appended(handle, &header, flush, stamped))
+    }
+
+    /// Writes a batch at the end of the log.
+    fn write(
+        &self,
+        handle: &Arc<Handle>,
+        tail: &mut Tail,
+        header: &mut BatchHeader,
+        records: &[u8],
+        flush: Flush,
+        delta: &dyn Fn() -> Vec<StateEntry>,
+    ) -> Result<(), LogError> {
         header.base_offset = tail.next_offset;
         header.leader_epoch = handle.leader_epoch;
         let head = header.encode();
         let epochs = &tail.epochs;
+        let now = self.clock.now_ms();
         let appended = handle.bytes.append(
             Append {
                 base_offset: header.base_offset,
@@ -60,29 +161,14 @@ impl Partition {
                 // Records without a time age from when they came.
                 max_timestamp: if header.max_timestamp == NO_TIMESTAMP { now } else { header.max_timestamp },
                 parts: [&head, records],
-                delta: &|| {
-                    let epoch = epochs.last_entry();
-                    epoch.into_iter().chain(update.as_ref().map(|update| update.entry())).collect()
-                },
+                delta: &|| epochs.last_entry().into_iter().chain(delta()).collect(),
             },
             flush,
         );
         appended.map_err(|error| self.store_error(handle, error))?;
-        if let Some(update) = update {
-            tail.producers.commit(update);
-        }
         tail.next_offset = header.last_offset() + 1;
         handle.log_end.store(tail.next_offset, Ordering::Release);
-        drop(tail);
-        Ok(Appended {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            log_append_time: stamped.unwrap_or(NO_TIMESTAMP),
-            log_start: handle.log_start.load(Ordering::Acquire),
-            duplicate: false,
-            durable: handle.durable.clone(),
-            flush: WantedFlush((flush == Flush::Now).then(|| Arc::clone(&handle.bytes))),
-        })
+        Ok(())
     }
 
     /// The answer for a batch that was appended before: never before it is durable, because the client takes both
@@ -108,5 +194,41 @@ impl Partition {
             }
             _ => Err(refused(ResponseError::DuplicateSequenceNumber, "the batch was appended before")),
         }
+    }
+}
+
+/// Why a batch may begin a transaction.
+enum Verified {
+    /// The caller is the one who knows.
+    Already,
+    /// The coordinator was asked, unless there is no guard.
+    By(Option<VerificationGuard>),
+}
+
+impl Verified {
+    fn holds(self, handle: &Handle, tail: &Tail, header: &BatchHeader) -> Result<bool, LogError> {
+        let guard = match self {
+            Self::Already => return Ok(true),
+            Self::By(None) => return Ok(false),
+            Self::By(Some(guard)) => guard,
+        };
+        if guard.leader_epoch != handle.leader_epoch {
+            return Err(LogError::NotLeader);
+        }
+        let ends = tail.producers.ends_unless_open(header.producer_id, header.producer_epoch);
+        Ok(guard.producer_id == header.producer_id && ends.is_none_or(|ends| ends == guard.ends))
+    }
+}
+
+/// What is told of a batch that was written now.
+fn appended(handle: &Handle, header: &BatchHeader, flush: Flush, stamped: Option<i64>) -> Appended {
+    Appended {
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        log_append_time: stamped.unwrap_or(NO_TIMESTAMP),
+        log_start: handle.log_start.load(Ordering::Acquire),
+        duplicate: false,
+        durable: handle.durable.clone(),
+        flush: WantedFlush((flush == Flush::Now).then(|| Arc::clone(&handle.bytes))),
     }
 }

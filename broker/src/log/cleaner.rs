@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::LogError;
 use super::compact::{Keys, Outcome, Rules};
 use super::config::LogConfig;
+use super::decided::Decided;
 use super::header::{BatchHeader, Batches};
 use super::partition::{Handle, Partition, Upkeep};
 use super::slices::{away, read_slice_blocking};
@@ -34,22 +35,26 @@ impl Partition {
         if end <= work.first_dirty {
             return Ok(());
         }
-        let last_offsets = handle.tail.lock().producers.last_offsets();
+        let last_traces = handle.tail.lock().producers.last_traces();
         let rules = Arc::new(Rules {
             keys,
             now_ms: self.clock.now_ms(),
             delete_retention_ms: config.delete_retention_ms,
-            last_offsets,
+            last_traces,
         });
         let reached = work.chunks.partition_point(|chunk| chunk.offsets.start < end);
+        let log_start = handle.bounds().log_start;
+        let mut decided = Decided::new(handle.transactions.lock().aborted_from(log_start));
         for group in groups(&work.chunks[..reached], config.segment_bytes) {
             if stop.is_cancelled() {
                 return Ok(());
             }
             self.handle()?;
-            self.clean_group(&handle, group, &rules).await?;
+            decided = self.clean_group(&handle, group, &rules, decided).await?;
         }
         handle.tail.lock().cleaned = end;
+        // Of those the pass before this one left nothing, and whoever still read what it replaced is done.
+        handle.transactions.lock().forget_aborted(work.first_dirty);
         self.checkpoint(upkeep).await
     }
 
@@ -69,7 +74,7 @@ impl Partition {
         let cleaned = handle.tail.lock().cleaned;
         let now = self.clock.now_ms();
         let Some(work) =
-            Work::find(handle.bytes.chunks(), cleaned.max(bounds.log_start), bounds.high_watermark, config, now)
+            Work::find(handle.bytes.chunks(), cleaned.max(bounds.log_start), bounds.last_stable, config, now)
         else {
             return Ok(None);
         };
@@ -95,22 +100,24 @@ impl Partition {
         stop: &CancellationToken,
     ) -> Result<Keys, LogError> {
         let mut keys = Keys::default();
+        let mut decided = Decided::new(handle.transactions.lock().aborted_from(work.first_dirty));
         let mut from = work.first_dirty;
         while from < work.end && !keys.is_full() && !stop.is_cancelled() {
             let read = Read { from, until: work.end, max_bytes: STEP_BYTES, at_least_one: true };
             let slice = self.read(handle, read).await?;
             let next = slice.next_offset;
-            keys = away(move || {
+            (keys, decided) = away(move || {
                 let bytes = read_slice_blocking(&slice)?;
                 let mut buffer = Vec::new();
                 for batch in Batches::new(&bytes) {
                     let (header, batch) = batch.map_err(|error| unreadable(from, error))?;
-                    keys.add(&header, batch, &mut buffer).map_err(|error| unreadable(header.base_offset, error))?;
+                    let added = keys.add(&header, batch, &mut decided, &mut buffer);
+                    added.map_err(|error| unreadable(header.base_offset, error))?;
                     if keys.is_full() {
                         break;
                     }
                 }
-                Ok(keys)
+                Ok((keys, decided))
             })
             .await?;
             if next <= from {
@@ -123,30 +130,35 @@ impl Partition {
         Ok(keys)
     }
 
-    async fn clean_group(&self, handle: &Arc<Handle>, group: &[Chunk], rules: &Arc<Rules>) -> Result<(), LogError> {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
+    /// Hands back what is known of transactions behind the group.
+    async fn clean_group(
+        &self,
+        handle: &Arc<Handle>,
+        group: &[Chunk],
+        rules: &Arc<Rules>,
+        decided: Decided,
+    ) -> Result<Decided, LogError> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(decided) };
         let offsets = first.offsets.start..last.offsets.end;
         let mut slices = Vec::new();
         for chunk in group {
             self.slices_of(handle, chunk, &mut slices).await?;
         }
         let (rules, source) = (Arc::clone(rules), slices.clone());
-        let look = Arc::clone(&rules);
-        let changes = away(move || {
-            let mut batches = Cleaned::new(source, look);
-            while let Some(outcome) = batches.next_outcome()? {
-                if !matches!(outcome, (_, Outcome::Keep)) {
-                    return Ok(true);
-                }
+        let mut look = Cleaned::new(source, Arc::clone(&rules), decided.clone());
+        let (changes, behind) = away(move || {
+            let mut changes = false;
+            while let Some(outcome) = look.next_outcome()? {
+                changes |= !matches!(outcome, (_, Outcome::Keep));
             }
-            Ok(false)
+            Ok((changes, look.decided))
         })
         .await?;
-        if !changes && group.len() == 1 {
-            return Ok(());
+        if changes || group.len() > 1 {
+            let batches = Box::new(Cleaned::new(slices, rules, decided));
+            handle.bytes.replace(offsets, batches).await.map_err(|error| self.store_error(handle, error))?;
         }
-        let batches = Box::new(Cleaned::new(slices, rules));
-        handle.bytes.replace(offsets, batches).await.map_err(|error| self.store_error(handle, error))
+        Ok(behind)
     }
 
     /// All batches of a chunk that are not below the log start.
@@ -188,14 +200,14 @@ impl Work {
     fn find(
         mut chunks: Vec<Chunk>,
         first_dirty: Offset,
-        high_watermark: Offset,
+        last_stable: Offset,
         config: &LogConfig,
         now_ms: i64,
     ) -> Option<Self> {
         let young = now_ms.saturating_sub(config.min_compaction_lag_ms);
         let cleanable = |chunk: &Chunk| {
             let old = config.min_compaction_lag_ms <= 0 || chunk.max_timestamp <= young;
-            chunk.closed && chunk.offsets.end <= high_watermark && old
+            chunk.closed && chunk.offsets.end <= last_stable && old
         };
         let count = chunks.iter().take_while(|chunk| cleanable(chunk)).count();
         chunks.truncate(count);
@@ -233,12 +245,13 @@ struct Cleaned {
     slices: std::vec::IntoIter<Slice>,
     bytes: Bytes,
     rules: Arc<Rules>,
+    decided: Decided,
     buffer: Vec<u8>,
 }
 
 impl Cleaned {
-    fn new(slices: Vec<Slice>, rules: Arc<Rules>) -> Self {
-        Self { slices: slices.into_iter(), bytes: Bytes::new(), rules, buffer: Vec::new() }
+    fn new(slices: Vec<Slice>, rules: Arc<Rules>, decided: Decided) -> Self {
+        Self { slices: slices.into_iter(), bytes: Bytes::new(), rules, decided, buffer: Vec::new() }
     }
 
     /// The next batch with what becomes of it.
@@ -253,7 +266,7 @@ impl Cleaned {
         let (header, batch) = batch.map_err(|error| unreadable(-1, error))?;
         let batch = self.bytes.slice_ref(batch);
         self.bytes = self.bytes.slice(batch.len()..);
-        let outcome = self.rules.apply(&header, &batch, &mut self.buffer);
+        let outcome = self.rules.apply(&header, &batch, &mut self.decided, &mut self.buffer);
         let outcome = outcome.map_err(|error| unreadable(header.base_offset, error))?;
         Ok(Some((batch, outcome)))
     }

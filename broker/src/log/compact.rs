@@ -1,8 +1,8 @@
 //! What compaction leaves of one batch: a pure function of the batch, the newest offset per key, and the time.
 //!
 //! Follows Kafka: offsets stay, a tombstone stays until the delete horizon that its batch got when it was first
-//! compacted (kept in the base timestamp, with a bit that says so), and the last batch of a producer stays as an empty
-//! header, so that its sequence survives.
+//! compacted (kept in the base timestamp, with a bit that says so), and so does the marker of a transaction of which
+//! nothing is left. The last batch of a producer stays as an empty header, so that its sequence survives.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -11,7 +11,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::codec::{self, Codec};
-use super::header::{BatchHeader, NO_TIMESTAMP};
+use super::decided::Decided;
+use super::header::{BatchHeader, HEADER_LEN, NO_TIMESTAMP};
+use super::producers::Trace;
 use super::records::{self, RecordError, RecordView};
 use crate::store::Offset;
 
@@ -68,8 +70,16 @@ impl Keys {
     }
 
     /// Notes the keys of a batch; batches come in order.
-    pub(super) fn add(&mut self, header: &BatchHeader, batch: &[u8], buffer: &mut Vec<u8>) -> Result<(), RecordError> {
-        if !header.attributes.control() {
+    pub(super) fn add(
+        &mut self,
+        header: &BatchHeader,
+        batch: &[u8],
+        decided: &mut Decided,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
+        if header.attributes.control() {
+            decided.is_empty_end(header, batch);
+        } else if !decided.is_aborted(header) {
             for record in records::views(records::plain(header, batch, buffer)?, header.count) {
                 let record = record?;
                 if let Some(key) = record.key {
@@ -91,8 +101,8 @@ pub(super) struct Rules {
     pub(super) keys: Keys,
     pub(super) now_ms: i64,
     pub(super) delete_retention_ms: i64,
-    /// Last offset per producer id.
-    pub(super) last_offsets: HashMap<i64, Offset>,
+    /// What has to stay of each producer.
+    pub(super) last_traces: HashMap<i64, Trace>,
 }
 
 /// What becomes of a batch.
@@ -108,14 +118,23 @@ impl Rules {
         &self,
         header: &BatchHeader,
         batch: &[u8],
+        decided: &mut Decided,
         buffer: &mut Vec<u8>,
     ) -> Result<Outcome, RecordError> {
+        let control = header.attributes.control();
+        let goes = if control { decided.is_empty_end(header, batch) } else { decided.is_aborted(header) };
         // What this pass has not looked at is left for the next one.
-        if header.attributes.control() || header.last_offset() >= self.keys.end {
+        if header.last_offset() >= self.keys.end {
             return Ok(Outcome::Keep);
         }
         if header.count == 0 {
             return Ok(if self.ends_a_producer(header) { Outcome::Keep } else { Outcome::Drop });
+        }
+        if control {
+            return self.marker(header, batch, goes);
+        }
+        if goes {
+            return Ok(self.without_records(header));
         }
         let plain = records::plain(header, batch, buffer)?;
         let mut kept = 0;
@@ -130,11 +149,31 @@ impl Rules {
         let horizon = (tombstones && !header.attributes.delete_horizon())
             .then(|| self.now_ms.saturating_add(self.delete_retention_ms));
         match kept {
-            0 if self.ends_a_producer(header) => Ok(Outcome::Replace(emptied(header))),
-            0 => Ok(Outcome::Drop),
+            0 => Ok(self.without_records(header)),
             _ if kept == header.count && horizon.is_none() => Ok(Outcome::Keep),
-            _ => self.rebuild(header, plain, kept, horizon).map(Outcome::Replace),
+            _ => {
+                let stays = |record: &RecordView<'_>| self.keeps(header, record);
+                rebuild(header, plain, kept, horizon, stays).map(Outcome::Replace)
+            }
         }
+    }
+
+    /// A marker stays for as long as a tombstone would from when the last record of its transaction went.
+    fn marker(&self, header: &BatchHeader, batch: &[u8], goes: bool) -> Result<Outcome, RecordError> {
+        if !goes {
+            return Ok(Outcome::Keep);
+        }
+        if header.attributes.delete_horizon() {
+            let gone = header.base_timestamp < self.now_ms;
+            return Ok(if gone { self.without_records(header) } else { Outcome::Keep });
+        }
+        let horizon = self.now_ms.saturating_add(self.delete_retention_ms);
+        let records = batch.get(HEADER_LEN..).unwrap_or_default();
+        rebuild(header, records, header.count, Some(horizon), |_| true).map(Outcome::Replace)
+    }
+
+    fn without_records(&self, header: &BatchHeader) -> Outcome {
+        if self.ends_a_producer(header) { Outcome::Replace(emptied(header)) } else { Outcome::Drop }
     }
 
     fn keeps(&self, header: &BatchHeader, record: &RecordView<'_>) -> bool {
@@ -144,38 +183,43 @@ impl Rules {
     }
 
     fn ends_a_producer(&self, header: &BatchHeader) -> bool {
-        self.last_offsets.get(&header.producer_id) == Some(&header.last_offset())
+        match self.last_traces.get(&header.producer_id) {
+            Some(Trace::Batch(last)) => *last == header.last_offset(),
+            Some(Trace::Marker(epoch)) => header.attributes.control() && *epoch == header.producer_epoch,
+            None => false,
+        }
     }
+}
 
-    fn rebuild(
-        &self,
-        header: &BatchHeader,
-        plain: &[u8],
-        count: i32,
-        horizon: Option<i64>,
-    ) -> Result<Bytes, RecordError> {
-        let mut rebuilt = BatchHeader { count, ..*header };
-        if let Some(horizon) = horizon {
-            rebuilt.attributes = header.attributes.with_delete_horizon();
-            rebuilt.base_timestamp = horizon;
-        }
-        let mut body = Vec::with_capacity(plain.len());
-        let mut max_timestamp = NO_TIMESTAMP;
-        for record in records::views(plain, header.count) {
-            let record = record?;
-            if self.keeps(header, &record) {
-                let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
-                max_timestamp = max_timestamp.max(timestamp);
-                let timestamp_delta = timestamp.saturating_sub(rebuilt.base_timestamp);
-                records::encode(&mut body, &RecordView { timestamp_delta, ..record });
-            }
-        }
-        if !header.attributes.log_append_time() {
-            rebuilt.max_timestamp = max_timestamp;
-        }
-        let codec = header.attributes.codec().ok_or(RecordError::UnknownCodec)?;
-        Ok(whole(rebuilt, &codec::compress(codec, &body)?))
+/// The batch with `count` of its records, those that stay.
+fn rebuild(
+    header: &BatchHeader,
+    plain: &[u8],
+    count: i32,
+    horizon: Option<i64>,
+    stays: impl Fn(&RecordView<'_>) -> bool,
+) -> Result<Bytes, RecordError> {
+    let mut rebuilt = BatchHeader { count, ..*header };
+    if let Some(horizon) = horizon {
+        rebuilt.attributes = header.attributes.with_delete_horizon();
+        rebuilt.base_timestamp = horizon;
     }
+    let mut body = Vec::with_capacity(plain.len());
+    let mut max_timestamp = NO_TIMESTAMP;
+    for record in records::views(plain, header.count) {
+        let record = record?;
+        if stays(&record) {
+            let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+            max_timestamp = max_timestamp.max(timestamp);
+            let timestamp_delta = timestamp.saturating_sub(rebuilt.base_timestamp);
+            records::encode(&mut body, &RecordView { timestamp_delta, ..record });
+        }
+    }
+    if !header.attributes.log_append_time() {
+        rebuilt.max_timestamp = max_timestamp;
+    }
+    let codec = header.attributes.codec().ok_or(RecordError::UnknownCodec)?;
+    Ok(whole(rebuilt, &codec::compress(codec, &body)?))
 }
 
 /// A batch without records that still tells offsets, epoch and sequence.

@@ -33,7 +33,13 @@ impl Partition {
         } else {
             self.read(&handle, Read { from, until, max_bytes, at_least_one }).await?
         };
-        Ok(Fetched { slice, bounds, aborted: Vec::new() })
+        let aborted = match isolation {
+            Isolation::ReadCommitted if !slice.is_empty() => {
+                handle.transactions.lock().aborted_in(from, slice.next_offset.min(until))
+            }
+            _ => Vec::new(),
+        };
+        Ok(Fetched { slice, bounds, aborted })
     }
 
     /// Whole batches up to the log end, durable or not: for the broker's own loading at start.

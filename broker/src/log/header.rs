@@ -52,6 +52,11 @@ impl Attributes {
         Self(codec.id() | if log_append_time { LOG_APPEND_TIME_BIT } else { 0 })
     }
 
+    /// Of a batch that ends a transaction.
+    pub fn control_batch() -> Self {
+        Self(TRANSACTIONAL_BIT | CONTROL_BIT)
+    }
+
     /// `None` for an id that no codec has.
     pub fn codec(self) -> Option<Codec> {
         Codec::from_id(self.0 & CODEC_BITS)
@@ -71,6 +76,10 @@ impl Attributes {
 
     pub fn transactional(self) -> bool {
         self.0 & TRANSACTIONAL_BIT != 0
+    }
+
+    pub fn with_transactional(self) -> Self {
+        Self(self.0 | TRANSACTIONAL_BIT)
     }
 
     pub fn control(self) -> bool {

@@ -6,11 +6,13 @@ mod cleaner;
 pub mod codec;
 mod compact;
 mod config;
+mod decided;
 mod epochs;
 mod fetch;
 pub mod header;
 mod logs;
 mod maintenance;
+mod marker;
 #[cfg(test)]
 mod memory;
 mod partition;
@@ -20,6 +22,9 @@ mod retention;
 mod slices;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transaction_tests;
+mod transactions;
 pub mod validate;
 
 use std::sync::Arc;
@@ -28,9 +33,12 @@ use kafka_protocol::ResponseError;
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use append::VerificationGuard;
 pub use config::{Cleanup, Compression, LogConfig, TimestampType};
 pub use logs::Logs;
+pub use marker::{EndMarker, Entry, read_entries};
 pub use partition::Partition;
+pub use producers::ActiveProducer;
 pub use slices::{read_slice, read_slice_blocking};
 
 use crate::store::{Durable, Offset, PartitionStore, Slice, StoreError};

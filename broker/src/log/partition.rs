@@ -6,7 +6,7 @@
 //! durable is ever given to another record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -16,9 +16,11 @@ use tokio::sync::{Notify, watch};
 
 use super::config::LogConfig;
 use super::epochs::Epochs;
-use super::header::Batches;
-use super::producers::Producers;
+use super::header::{BatchHeader, Batches};
+use super::marker::EndMarker;
+use super::producers::{ActiveProducer, Producers};
 use super::slices::read_slice;
+use super::transactions::Transactions;
 use super::{Bounds, EpochEnd, LogError, refused};
 use crate::clock::Clock;
 use crate::store::{
@@ -79,6 +81,10 @@ pub(super) struct Handle {
     pub(super) log_start: AtomicI64,
     pub(super) log_end: AtomicI64,
     pub(super) tail: Mutex<Tail>,
+    /// Taken after the tail's lock by whoever needs both.
+    pub(super) transactions: Mutex<Transactions>,
+    /// False: there is no transaction that is open, or whose end is not durable.
+    pub(super) unstable: AtomicBool,
 }
 
 /// What an append reads and changes.
@@ -91,7 +97,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// The whole state, complete for all batches below `next_offset`.
+    /// The whole state but aborted transactions, complete for all batches below `next_offset`.
     pub(super) fn state(&self) -> Vec<StateEntry> {
         let cleaned = StateEntry {
             key: Bytes::from_static(CLEANED_KEY),
@@ -100,14 +106,15 @@ impl Tail {
         self.epochs.entries().chain(self.producers.entries()).chain([cleaned]).collect()
     }
 
-    fn restore(state: &[StateEntry], end: Offset) -> Result<Self, String> {
+    fn restore(state: &[StateEntry], end: Offset) -> Result<(Self, Transactions), String> {
         let mut tail =
             Self { next_offset: end, producers: Producers::default(), epochs: Epochs::default(), cleaned: 0 };
+        let mut transactions = Transactions::default();
         for entry in state {
             if entry.key == CLEANED_KEY {
                 let value = entry.value.as_ref().try_into().map_err(|_| "the cleaned offset has a wrong length")?;
                 tail.cleaned = i64::from_be_bytes(value);
-            } else if !tail.epochs.restore(entry)? && !tail.producers.restore(entry)? {
+            } else if !tail.epochs.restore(entry)? && !tail.producers.restore(entry)? && !transactions.restore(entry)? {
                 return Err(format!("the stored state has an entry of unknown kind ({:?})", entry.key));
             }
         }
@@ -115,20 +122,45 @@ impl Tail {
         tail.producers.truncate(end);
         tail.epochs.truncate(end);
         tail.cleaned = tail.cleaned.min(end);
-        Ok(tail)
+        transactions.restored();
+        transactions.truncate(end);
+        Ok((tail, transactions))
+    }
+}
+
+impl Tail {
+    /// Takes a batch that is in the log as it is.
+    fn replay(&mut self, header: &BatchHeader, batch: &[u8], transactions: &mut Transactions, now_ms: i64) {
+        self.epochs.assign(header.leader_epoch, header.base_offset);
+        if let Some(marker) = EndMarker::read(header, batch) {
+            if let Some(first) = self.producers.replay_marker(&marker, now_ms) {
+                transactions.end(marker.producer_id, first, header.base_offset, marker.commit);
+            }
+            return;
+        }
+        let was_open = self.producers.is_open(header.producer_id);
+        self.producers.replay(header, now_ms);
+        if !was_open && self.producers.is_open(header.producer_id) {
+            transactions.begin(header.producer_id, header.base_offset);
+        }
     }
 }
 
 impl Handle {
     async fn open(store: &dyn Store, id: PartitionId, config: &LogConfig, now_ms: i64) -> Result<Self, StoreError> {
         let (bytes, loaded) = store.open(id, options(config)).await?;
-        let mut tail = Tail::restore(&loaded.state, loaded.end).map_err(|reason| {
+        let (mut tail, mut transactions) = Tail::restore(&loaded.state, loaded.end).map_err(|reason| {
             StoreError::Corrupt(Arc::from(format!("{reason}; restore this partition from a copy")))
         })?;
-        replay(&*bytes, &loaded, &mut tail, now_ms).await?;
+        tail.producers.open().for_each(|(producer_id, first)| transactions.begin(producer_id, first));
+        replay(&*bytes, &loaded, &mut tail, &mut transactions, now_ms).await?;
         tail.epochs.assign(loaded.leader_epoch, loaded.end);
         tail.epochs.trim(loaded.log_start);
+        transactions.forget_aborted(loaded.log_start);
+        let unstable = transactions.first_unstable(loaded.end).is_some();
         Ok(Self {
+            transactions: Mutex::new(transactions),
+            unstable: AtomicBool::new(unstable),
             durable: bytes.durable(),
             bytes,
             leader_epoch: loaded.leader_epoch,
@@ -143,7 +175,22 @@ impl Handle {
         let high_watermark = self.durable.borrow().end;
         let log_end = self.log_end.load(Ordering::Acquire).max(high_watermark);
         let log_start = self.log_start.load(Ordering::Acquire);
-        Bounds { log_start, last_stable: high_watermark, high_watermark, log_end }
+        let last_stable = match self.unstable.load(Ordering::Acquire) {
+            true => self.last_stable(high_watermark),
+            false => high_watermark,
+        };
+        Bounds { log_start, last_stable, high_watermark, log_end }
+    }
+
+    fn last_stable(&self, high_watermark: Offset) -> Offset {
+        let mut transactions = self.transactions.lock();
+        match transactions.first_unstable(high_watermark) {
+            Some(first) => first.min(high_watermark),
+            None => {
+                self.unstable.store(false, Ordering::Release);
+                high_watermark
+            }
+        }
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -162,7 +209,13 @@ impl Handle {
 }
 
 /// Completes the state with the batches that were written after it was stored.
-async fn replay(bytes: &dyn PartitionStore, loaded: &Loaded, tail: &mut Tail, now_ms: i64) -> Result<(), StoreError> {
+async fn replay(
+    bytes: &dyn PartitionStore,
+    loaded: &Loaded,
+    tail: &mut Tail,
+    transactions: &mut Transactions,
+    now_ms: i64,
+) -> Result<(), StoreError> {
     let mut from = loaded.state_end.max(loaded.log_start);
     while from < loaded.end {
         let read = Read { from, until: loaded.end, max_bytes: REPLAY_BYTES, at_least_one: true };
@@ -170,12 +223,11 @@ async fn replay(bytes: &dyn PartitionStore, loaded: &Loaded, tail: &mut Tail, no
         let next = slice.next_offset;
         let batches = read_slice(slice).await?;
         for batch in Batches::new(&batches) {
-            let (header, _) = batch.map_err(|error| {
+            let (header, batch) = batch.map_err(|error| {
                 StoreError::Corrupt(Arc::from(format!("no record batch after offset {from}: {error}")))
             })?;
             if header.base_offset >= loaded.state_end {
-                tail.producers.replay(&header, now_ms);
-                tail.epochs.assign(header.leader_epoch, header.base_offset);
+                tail.replay(&header, batch, transactions, now_ms);
             }
         }
         if next <= from {
@@ -385,12 +437,19 @@ impl Partition {
         tail.epochs.end_of(leader_epoch, tail.next_offset)
     }
 
+    /// Producers that the partition knows, in no order.
+    pub fn active_producers(&self) -> Result<Vec<ActiveProducer>, LogError> {
+        Ok(self.handle()?.tail.lock().producers.active())
+    }
+
     /// Stores the state, so that opening replays less.
     pub(super) async fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<(), LogError> {
         let handle = self.handle()?;
         let (end, state) = {
             let tail = handle.tail.lock();
-            (tail.next_offset, tail.state())
+            let mut state = tail.state();
+            state.extend(handle.transactions.lock().entries());
+            (tail.next_offset, state)
         };
         // A state that knows more than the log would take lost batches for duplicates.
         handle.bytes.flush();

@@ -1,4 +1,5 @@
-//! What idempotent producers appended last: tells a retry from a new batch, and a gap from the next batch.
+//! What idempotent and transactional producers appended last: tells a retry from a new batch, a gap from the next batch,
+//! and what belongs to an open transaction.
 //!
 //! The last five batches per producer id are known, as in Kafka, so that a producer may have five requests in flight.
 
@@ -8,6 +9,7 @@ use bytes::{Buf, BufMut, Bytes};
 use kafka_protocol::ResponseError;
 
 use super::header::{BatchHeader, NO_PRODUCER, sequence_after};
+use super::marker::EndMarker;
 use super::{LogError, refused};
 use crate::store::{Offset, StateEntry};
 
@@ -17,7 +19,9 @@ const REMEMBERED: usize = 5;
 /// bytes, so this bounds a partition's share of memory to about 20 MiB whatever ids clients make up.
 const MAX_PRODUCERS: usize = 100_000;
 const KEY_TAG: u8 = b'p';
-const VALUE_VERSION: u8 = 1;
+/// Version 1 knows no transactions.
+const VALUE_VERSION: u8 = 2;
+const NO_OFFSET: Offset = -1;
 /// Sequences that a chain can span without becoming ambiguous when they wrap.
 const MAX_CHAIN: u32 = 1 << 30;
 
@@ -51,6 +55,27 @@ struct Producer {
     chain: u32,
     batches: [Batch; REMEMBERED],
     len: usize,
+    /// First offset of its open transaction.
+    open: Option<Offset>,
+    /// Of the coordinator that ended its last transaction; -1 before.
+    coordinator_epoch: i32,
+    /// Transactions that ended since the partition was opened.
+    ends: u32,
+}
+
+/// A producer as DescribeProducers shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    /// -1 when it wrote no batch since its epoch began.
+    pub last_sequence: i32,
+    /// When it last appended, on the broker's clock (ms).
+    pub last_seen: i64,
+    /// -1 when none ended a transaction yet.
+    pub coordinator_epoch: i32,
+    /// First offset of the open transaction; -1 when there is none.
+    pub transaction_start: Offset,
 }
 
 /// What a batch means to the producer's state.
@@ -74,6 +99,10 @@ pub(super) enum Verdict {
 pub(super) struct Update {
     producer_id: i64,
     producer: Producer,
+    /// First offset of the transaction that the batch begins.
+    pub(super) begins: Option<Offset>,
+    /// First offset of the transaction that the marker ends.
+    pub(super) ends: Option<Offset>,
 }
 
 /// Producer state of one partition.
@@ -83,30 +112,86 @@ pub(super) struct Producers {
 }
 
 impl Producers {
-    /// Decides about a batch that would be appended at `base_offset`.
-    pub(super) fn check(&self, header: &BatchHeader, base_offset: Offset, now_ms: i64) -> Result<Verdict, LogError> {
+    /// Decides about a batch that would be appended at `base_offset`. Only one whose transaction is open, or was
+    /// `verified`, may be transactional.
+    pub(super) fn check(
+        &self,
+        header: &BatchHeader,
+        base_offset: Offset,
+        verified: bool,
+        now_ms: i64,
+    ) -> Result<Verdict, LogError> {
         if header.producer_id == NO_PRODUCER {
             return Ok(Verdict::New(None));
         }
         let known = self.by_id.get(&header.producer_id);
         if let Some(known) = known {
-            if header.producer_epoch < known.epoch {
-                return Err(refused(
-                    ResponseError::InvalidProducerEpoch,
-                    format!("producer {} has epoch {} by now", header.producer_id, known.epoch),
-                ));
+            known.check_epoch(header.producer_id, header.producer_epoch)?;
+            if header.producer_epoch == known.epoch
+                && let Some(verdict) = known.seen(header)
+            {
+                return Ok(verdict);
             }
-            if header.producer_epoch == known.epoch {
-                if let Some(verdict) = known.seen(header) {
-                    return Ok(verdict);
-                }
-                known.expect_next(header)?;
-            } else if header.base_sequence != 0 {
-                return Err(out_of_order(header, 0));
+        }
+        let open = known.filter(|known| known.epoch == header.producer_epoch).and_then(|known| known.open);
+        if header.attributes.transactional() && open.is_none() && !verified {
+            return Err(refused(ResponseError::InvalidTxnState, "the batch is not part of an open transaction"));
+        }
+        if let Some(known) = known {
+            known.check_sequence(header)?;
+            if known.open.is_some() && !header.attributes.transactional() {
+                let text =
+                    format!("producer {} has an open transaction, and this batch is none of it", header.producer_id);
+                return Err(refused(ResponseError::InvalidTxnState, text));
             }
         }
         let producer = Producer::after(known, header, base_offset, now_ms);
-        Ok(Verdict::New(Some(Update { producer_id: header.producer_id, producer })))
+        let begins = producer.open.filter(|_| known.is_none_or(|known| known.open.is_none()));
+        Ok(Verdict::New(Some(Update { producer_id: header.producer_id, producer, begins, ends: None })))
+    }
+
+    /// Decides about a marker. One that was written before is written again, and changes nothing.
+    pub(super) fn check_marker(&self, marker: &EndMarker, now_ms: i64) -> Result<Update, LogError> {
+        let known = self.by_id.get(&marker.producer_id);
+        if let Some(known) = known {
+            known.check_epoch(marker.producer_id, marker.producer_epoch)?;
+            if marker.coordinator_epoch < known.coordinator_epoch {
+                let text = format!("the coordinator has epoch {} by now", known.coordinator_epoch);
+                return Err(refused(ResponseError::TransactionCoordinatorFenced, text));
+            }
+        }
+        let producer = Producer::ended(known, marker, now_ms);
+        let ends = known.and_then(|known| known.open);
+        Ok(Update { producer_id: marker.producer_id, producer, begins: None, ends })
+    }
+
+    /// How many transactions the producer has ended, or `None` when one is open in this epoch.
+    pub(super) fn ends_unless_open(&self, producer_id: i64, epoch: i16) -> Option<u32> {
+        match self.by_id.get(&producer_id) {
+            Some(known) if known.epoch == epoch && known.open.is_some() => None,
+            known => Some(known.map_or(0, |known| known.ends)),
+        }
+    }
+
+    pub(super) fn active(&self) -> Vec<ActiveProducer> {
+        let active = |(id, producer): (&i64, &Producer)| ActiveProducer {
+            producer_id: *id,
+            producer_epoch: producer.epoch,
+            last_sequence: producer.last().map_or(-1, Batch::last_sequence),
+            last_seen: producer.last_seen,
+            coordinator_epoch: producer.coordinator_epoch,
+            transaction_start: producer.open.unwrap_or(NO_OFFSET),
+        };
+        self.by_id.iter().map(active).collect()
+    }
+
+    pub(super) fn is_open(&self, producer_id: i64) -> bool {
+        self.by_id.get(&producer_id).is_some_and(|producer| producer.open.is_some())
+    }
+
+    /// Open transactions, as (producer id, first offset).
+    pub(super) fn open(&self) -> impl Iterator<Item = (i64, Offset)> {
+        self.by_id.iter().filter_map(|(id, producer)| producer.open.map(|first| (*id, first)))
     }
 
     pub(super) fn commit(&mut self, update: Update) {
@@ -119,35 +204,49 @@ impl Producers {
     /// Takes a batch that is in the log as it is, checked before. Its producer counts as seen now: timestamps of
     /// records say nothing about when they came.
     pub(super) fn replay(&mut self, header: &BatchHeader, now_ms: i64) {
-        if header.producer_id <= NO_PRODUCER || header.attributes.control() || header.base_sequence < 0 {
+        if header.producer_id <= NO_PRODUCER || header.attributes.control() {
             return;
         }
         let known = self.by_id.get(&header.producer_id).filter(|known| known.epoch <= header.producer_epoch);
         let producer = Producer::after(known, header, header.base_offset, now_ms);
-        self.commit(Update { producer_id: header.producer_id, producer });
+        self.commit(Update { producer_id: header.producer_id, producer, begins: None, ends: None });
     }
 
-    /// Forgets producers that appended nothing since `before` (ms).
+    /// The same for a control batch. Returns the first offset of the transaction that it ends.
+    pub(super) fn replay_marker(&mut self, marker: &EndMarker, now_ms: i64) -> Option<Offset> {
+        let known = self.by_id.get(&marker.producer_id).filter(|known| known.epoch <= marker.producer_epoch);
+        let ends = known.and_then(|known| known.open);
+        let producer = Producer::ended(known, marker, now_ms);
+        self.commit(Update { producer_id: marker.producer_id, producer, begins: None, ends });
+        ends
+    }
+
+    /// Forgets producers that appended nothing since `before` (ms) and have no open transaction.
     pub(super) fn expire(&mut self, before: i64) {
-        self.by_id.retain(|_, producer| producer.last_seen >= before);
+        self.by_id.retain(|_, producer| producer.last_seen >= before || producer.open.is_some());
     }
 
     /// Forgets what lies at or beyond `end`: it is not in the log.
     pub(super) fn truncate(&mut self, end: Offset) {
         self.by_id.retain(|_, producer| {
+            let had_batches = producer.len > 0;
+            producer.open = producer.open.filter(|first| *first < end);
             while producer.last().is_some_and(|batch| batch.last_offset() >= end) {
                 producer.len -= 1;
                 let lost = producer.batches[producer.len].delta as u32 + 1;
                 producer.chain = producer.chain.saturating_sub(lost);
             }
-            producer.len > 0
+            producer.len > 0 || !had_batches
         });
     }
 
-    /// Last offset of every known producer.
-    pub(super) fn last_offsets(&self) -> HashMap<i64, Offset> {
-        let last = |(id, producer): (&i64, &Producer)| producer.last().map(|batch| (*id, batch.last_offset()));
-        self.by_id.iter().filter_map(last).collect()
+    /// What compaction has to leave of every known producer: its last batch, or the marker that began its epoch.
+    pub(super) fn last_traces(&self) -> HashMap<i64, Trace> {
+        let trace = |producer: &Producer| match producer.last() {
+            Some(batch) => Trace::Batch(batch.last_offset()),
+            None => Trace::Marker(producer.epoch),
+        };
+        self.by_id.iter().map(|(id, producer)| (*id, trace(producer))).collect()
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = StateEntry> {
@@ -171,11 +270,20 @@ impl Producers {
         let (_, &mut border, _) = seen.select_nth_unstable(MAX_PRODUCERS / 10);
         let mut left = MAX_PRODUCERS / 10;
         self.by_id.retain(|_, producer| {
-            let forget = left > 0 && producer.last_seen <= border;
+            let forget = left > 0 && producer.last_seen <= border && producer.open.is_none();
             left -= usize::from(forget);
             !forget
         });
     }
+}
+
+/// The batch that has to stay so that a producer's state can be told from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// It ends at this offset.
+    Batch(Offset),
+    /// It wrote nothing in this epoch; the marker did.
+    Marker(i16),
 }
 
 impl Update {
@@ -195,6 +303,9 @@ impl Producer {
 
     /// A batch of the same epoch that was appended before.
     fn seen(&self, header: &BatchHeader) -> Option<Verdict> {
+        if is_without_sequence(header) {
+            return None;
+        }
         let same =
             |batch: &&Batch| batch.first_sequence == header.base_sequence && batch.delta == header.last_offset_delta;
         if let Some(batch) = self.known().iter().rev().find(same) {
@@ -211,10 +322,19 @@ impl Producer {
         whole.then_some(Verdict::Forgotten { below: oldest.base_offset })
     }
 
-    fn expect_next(&self, header: &BatchHeader) -> Result<(), LogError> {
-        let Some(last) = self.last() else { return Ok(()) };
-        let next = sequence_after(last.last_sequence(), 1);
-        if header.base_sequence == next { Ok(()) } else { Err(out_of_order(header, next)) }
+    fn check_epoch(&self, producer_id: i64, epoch: i16) -> Result<(), LogError> {
+        if epoch >= self.epoch {
+            return Ok(());
+        }
+        let text = format!("producer {producer_id} has epoch {} by now", self.epoch);
+        Err(refused(ResponseError::InvalidProducerEpoch, text))
+    }
+
+    fn check_sequence(&self, header: &BatchHeader) -> Result<(), LogError> {
+        let last = self.last().filter(|_| header.producer_epoch == self.epoch);
+        let next = last.map_or(0, |last| sequence_after(last.last_sequence(), 1));
+        let in_order = is_without_sequence(header) || header.base_sequence == next;
+        if in_order { Ok(()) } else { Err(out_of_order(header, next)) }
     }
 
     fn after(known: Option<&Producer>, header: &BatchHeader, base_offset: Offset, now_ms: i64) -> Producer {
@@ -225,20 +345,18 @@ impl Producer {
             timestamp: header.max_timestamp,
         };
         let sequences = header.last_offset_delta.max(0) as u32 + 1;
-        let same_epoch = known.filter(|known| known.epoch == header.producer_epoch);
-        let mut producer = same_epoch.cloned().unwrap_or(Producer {
-            epoch: header.producer_epoch,
-            last_seen: now_ms,
-            chain: 0,
-            batches: Default::default(),
-            len: 0,
-        });
+        let mut producer = Producer::in_epoch(known, header.producer_epoch, now_ms);
+        if header.attributes.transactional() {
+            producer.open = producer.open.or(Some(base_offset));
+        }
+        if is_without_sequence(header) {
+            return producer;
+        }
         let follows = |last: &Batch| sequence_after(last.last_sequence(), 1) == header.base_sequence;
         producer.chain = match producer.last() {
             Some(last) if follows(last) => producer.chain.saturating_add(sequences).min(MAX_CHAIN),
             _ => sequences.min(MAX_CHAIN),
         };
-        producer.last_seen = producer.last_seen.max(now_ms);
         if producer.len == REMEMBERED {
             producer.batches.rotate_left(1);
             producer.len -= 1;
@@ -248,10 +366,38 @@ impl Producer {
         producer
     }
 
+    /// The state that a batch or marker of this epoch goes on from. A new epoch starts its sequences anew.
+    fn in_epoch(known: Option<&Producer>, epoch: i16, now_ms: i64) -> Producer {
+        let mut producer = known.cloned().unwrap_or(Producer {
+            epoch,
+            last_seen: now_ms,
+            chain: 0,
+            batches: Default::default(),
+            len: 0,
+            open: None,
+            coordinator_epoch: -1,
+            ends: 0,
+        });
+        if producer.epoch != epoch {
+            (producer.epoch, producer.chain, producer.len) = (epoch, 0, 0);
+            producer.batches = Default::default();
+        }
+        producer.last_seen = producer.last_seen.max(now_ms);
+        producer
+    }
+
+    fn ended(known: Option<&Producer>, marker: &EndMarker, now_ms: i64) -> Producer {
+        let mut producer = Producer::in_epoch(known, marker.producer_epoch, now_ms);
+        producer.open = None;
+        producer.coordinator_epoch = marker.coordinator_epoch;
+        producer.ends = producer.ends.wrapping_add(1);
+        producer
+    }
+
     fn decode(mut value: &[u8]) -> Result<Self, String> {
         let wrong = |_| "a producer's state is cut".to_owned();
         let version = value.try_get_u8().map_err(wrong)?;
-        if version != VALUE_VERSION {
+        if !(1..=VALUE_VERSION).contains(&version) {
             return Err(format!("a producer's state has version {version}, which this broker does not know"));
         }
         let mut producer = Producer {
@@ -260,6 +406,9 @@ impl Producer {
             chain: value.try_get_u32().map_err(wrong)?,
             batches: Default::default(),
             len: usize::from(value.try_get_u8().map_err(wrong)?),
+            open: None,
+            coordinator_epoch: -1,
+            ends: 0,
         };
         for batch in producer.batches.get_mut(..producer.len).ok_or("a producer's state has too many batches")? {
             *batch = Batch {
@@ -272,15 +421,24 @@ impl Producer {
                 return Err("a producer's state has a negative sequence or offset".to_owned());
             }
         }
+        if version >= 2 {
+            producer.coordinator_epoch = value.try_get_i32().map_err(wrong)?;
+            producer.open = Some(value.try_get_i64().map_err(wrong)?).filter(|first| *first != NO_OFFSET);
+        }
         Ok(producer)
     }
+}
+
+/// Written by the broker for a producer, such as offsets of a transaction.
+fn is_without_sequence(header: &BatchHeader) -> bool {
+    header.base_sequence < 0
 }
 
 fn entry(id: i64, producer: &Producer) -> StateEntry {
     let mut key = Vec::with_capacity(9);
     key.put_u8(KEY_TAG);
     key.put_i64(id);
-    let mut value = Vec::with_capacity(16 + 24 * producer.len);
+    let mut value = Vec::with_capacity(28 + 24 * producer.len);
     value.put_u8(VALUE_VERSION);
     value.put_i16(producer.epoch);
     value.put_i64(producer.last_seen);
@@ -292,6 +450,8 @@ fn entry(id: i64, producer: &Producer) -> StateEntry {
         value.put_i64(batch.base_offset);
         value.put_i64(batch.timestamp);
     }
+    value.put_i32(producer.coordinator_epoch);
+    value.put_i64(producer.open.unwrap_or(NO_OFFSET));
     StateEntry { key: Bytes::from(key), value: Bytes::from(value) }
 }
 
@@ -329,7 +489,7 @@ mod tests {
 
     /// Appends when the verdict is to do so, and says what it was.
     fn append(producers: &mut Producers, header: BatchHeader, offset: &mut Offset) -> Result<Verdict, ResponseError> {
-        let verdict = producers.check(&header, *offset, 0).map_err(|error| error.code())?;
+        let verdict = producers.check(&header, *offset, false, 0).map_err(|error| error.code())?;
         if let Verdict::New(update) = verdict.clone() {
             update.into_iter().for_each(|update| producers.commit(update));
             *offset += i64::from(header.count);
@@ -380,7 +540,9 @@ mod tests {
     fn silent_producers_expire_and_their_number_is_bounded() {
         let mut producers = Producers::default();
         for id in 0..=MAX_PRODUCERS as i64 {
-            let Ok(Verdict::New(Some(update))) = producers.check(&header(id, 0, 0, 1), id, id) else { panic!("new") };
+            let Ok(Verdict::New(Some(update))) = producers.check(&header(id, 0, 0, 1), id, false, id) else {
+                panic!("new")
+            };
             producers.commit(update);
         }
         assert!(producers.by_id.len() <= MAX_PRODUCERS);

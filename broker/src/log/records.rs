@@ -393,28 +393,30 @@ pub fn read_records(batches: Bytes) -> Result<Vec<Record>, LogError> {
     let mut records = Vec::new();
     for batch in Batches::new(&batches) {
         let (header, batch) = batch.map_err(RecordError::from)?;
-        if header.attributes.control() {
-            continue;
-        }
-        let mut buffer = Vec::new();
-        let compressed = header.attributes.codec() != Some(Codec::None);
-        let owner = if compressed {
-            plain(&header, batch, &mut buffer)?;
-            Bytes::from(buffer)
-        } else {
-            batches.slice_ref(&batch[HEADER_LEN..])
-        };
-        for view in views(&owner, header.count) {
-            let view = view?;
-            records.push(Record {
-                offset: header.offset(view.offset_delta),
-                timestamp: header.timestamp(view.timestamp_delta),
-                key: view.key.map(|key| owner.slice_ref(key)),
-                value: view.value.map(|value| owner.slice_ref(value)),
-            });
+        if !header.attributes.control() {
+            records.extend(read_batch(&header, &batches.slice_ref(batch))?);
         }
     }
     Ok(records)
+}
+
+/// The records of one whole batch, decompressed within bounds.
+pub(super) fn read_batch(header: &BatchHeader, batch: &Bytes) -> Result<Vec<Record>, RecordError> {
+    let mut buffer = Vec::new();
+    let compressed = header.attributes.codec() != Some(Codec::None);
+    let owner = if compressed {
+        plain(header, batch, &mut buffer)?;
+        Bytes::from(buffer)
+    } else {
+        batch.slice(HEADER_LEN..)
+    };
+    let record = |view: RecordView<'_>| Record {
+        offset: header.offset(view.offset_delta),
+        timestamp: header.timestamp(view.timestamp_delta),
+        key: view.key.map(|key| owner.slice_ref(key)),
+        value: view.value.map(|value| owner.slice_ref(value)),
+    };
+    views(&owner, header.count).map(|view| view.map(record)).collect()
 }
 
 /// Appends one record in its wire form.

@@ -69,6 +69,7 @@ impl Partition {
         handle.bytes.trim(before).await.map_err(|error| self.store_error(handle, error))?;
         handle.log_start.fetch_max(before, Ordering::AcqRel);
         handle.tail.lock().epochs.trim(before);
+        handle.transactions.lock().forget_aborted(before);
         Ok(before)
     }
 }

@@ -120,8 +120,8 @@ fn fields(header: &BatchHeader) -> Result<(), LogError> {
             header.producer_id, header.producer_epoch, header.base_sequence
         ));
     }
-    if attributes.transactional() {
-        return Err(refused(ResponseError::InvalidTxnState, "there is no open transaction for this batch"));
+    if attributes.transactional() && header.producer_id == NO_PRODUCER {
+        return invalid("a transactional batch without a producer id".to_owned());
     }
     Ok(())
 }
@@ -260,7 +260,7 @@ mod tests {
             (ResponseError::InvalidRecord, |header| header.attributes.0 |= 1 << 6),
             (ResponseError::InvalidRecord, |header| header.producer_id = 3),
             (ResponseError::InvalidTimestamp, |header| header.attributes.0 |= 1 << 3),
-            (ResponseError::InvalidTxnState, |header| header.attributes.0 |= 1 << 4),
+            (ResponseError::InvalidRecord, |header| header.attributes.0 |= 1 << 4),
         ];
         for codec in ALL {
             for (index, (code, lie)) in lies.iter().enumerate() {
