@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use kafka_protocol::protocol::StrBytes;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use crate::auth::Principal;
 use crate::auth::sasl;
 use crate::clock::Clock;
 use crate::config::{Listener, SaslMechanism, SecurityProtocol};
-use crate::connection::{self, Peer, ReadAhead};
+use crate::connection::{self, Budget, Peer, ReadAhead};
 use crate::limits;
 use crate::service::Services;
 use crate::tls::{ServerTls, TlsSettings};
@@ -124,7 +123,7 @@ pub(super) struct Listening {
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) services: Arc<Services>,
     pub(super) admitted: Connections,
-    pub(super) budget: Arc<Semaphore>,
+    pub(super) budget: Arc<Budget>,
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
 }
@@ -155,6 +154,17 @@ impl Listening {
                 return;
             }
         };
+        if let Err(delay) = self.services.quotas.connect(host) {
+            self.services.metrics.refused_connection(&self.bound.name);
+            tracing::debug!(%host, listener = &*self.bound.name, ?delay, "connection refused: the address's quota is used up");
+            let stop = self.stop.clone();
+            self.connections.spawn(async move {
+                // Held unserved and then closed, as Kafka does; it counts as a connection meanwhile.
+                let _held = (ticket, stream);
+                stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+            });
+            return;
+        }
         if let Err(error) = tune(&stream) {
             tracing::debug!(%host, %error, "connection lost");
             return;
@@ -189,7 +199,7 @@ async fn secure(
     tls: &ServerTls,
     mut peer: Peer,
     services: Arc<Services>,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     stop: CancellationToken,
 ) {
     let (host, listener) = (peer.host, peer.listener.clone());
