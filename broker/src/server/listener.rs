@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
 use crate::auth::Principal;
+use crate::auth::quota::Pace;
 use crate::auth::sasl;
 use crate::clock::Clock;
 use crate::config::{Listener, SaslMechanism, SecurityProtocol};
@@ -109,6 +110,10 @@ impl Bound {
         Ok(Some(tls.with_context(|| format!("listener `{}`", self.name))?))
     }
 
+    pub(super) fn pace(&self, clock: Arc<dyn Clock>) -> Option<Arc<Pace>> {
+        Pace::new(self.settings.connection_creation_rate, clock)
+    }
+
     /// The SASL mechanisms that clients are offered.
     fn mechanisms(&self) -> Option<Arc<[SaslMechanism]>> {
         let tls = self.settings.protocol.tls();
@@ -120,6 +125,8 @@ impl Bound {
 /// A listener at work.
 pub(super) struct Listening {
     pub(super) bound: Bound,
+    /// The broker's and the listener's own.
+    pub(super) paces: [Option<Arc<Pace>>; 2],
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) services: Arc<Services>,
     pub(super) admitted: Connections,
@@ -135,7 +142,14 @@ impl Listening {
         let stop = self.stop.clone();
         while let Some(accepted) = stop.run_until_cancelled(self.bound.socket.accept()).await {
             match accepted {
-                Ok((stream, address)) => self.admit(stream, address, mechanisms.clone()),
+                Ok((stream, address)) => {
+                    for pace in self.paces.iter().flatten() {
+                        if stop.run_until_cancelled(pace.wait()).await.is_none() {
+                            return;
+                        }
+                    }
+                    self.admit(stream, address, mechanisms.clone());
+                }
                 Err(error) => {
                     tracing::warn!(listener = &*self.bound.name, %error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authorizer;
 use crate::auth::audit::Audit;
-use crate::auth::quota::Quotas;
+use crate::auth::quota::{Pace, Quotas};
 use crate::auth::sasl::Authenticator;
 use crate::catalog::topic_config::{TopicDefaults, log_config};
 use crate::catalog::{CATALOG_PARTITION, Catalog, Image, PartitionLog};
@@ -122,6 +122,7 @@ impl Server {
         let limits = &self.services.config.limits;
         let admitted = Connections::new(limits.connections, limits.connections_per_address);
         let budget = Budget::new(limits.in_flight_bytes, limits.request_bytes);
+        let pace = Pace::new(limits.connection_creation_rate, clock.clone());
         let bootstrap = bootstrap(&bound);
         for bound in bound {
             self.addresses.push((bound.name.clone(), bound.address));
@@ -131,6 +132,7 @@ impl Server {
                 self.tasks.spawn(tls.clone().watch(self.upkeep.clone()));
             }
             let listening = Listening {
+                paces: [pace.clone(), bound.pace(clock.clone())],
                 bound,
                 tls,
                 services: self.services.clone(),

@@ -128,7 +128,7 @@ mod tests {
             buckets.of(owner, Bucket::full(10.0, 1.0, 0), 0).take(10.0, 1.0, 15.0, 0);
         }
         assert!(buckets.len() <= limits::QUOTA_BUCKETS + 1);
-        buckets.of(1, Bucket::full(10.0, 1.0, 0), 60_000);
+        buckets.of(1, Bucket::full(10.0, 1.0, 0), 120_000);
         assert_eq!(buckets.len(), 1);
     }
 }

@@ -4,6 +4,7 @@
 //! does) and may go into debt. Where a key is set for nobody, asking costs one relaxed load.
 
 mod bucket;
+mod pace;
 mod rules;
 
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +23,7 @@ use crate::catalog::{Catalog, Image};
 use crate::clock::Clock;
 use crate::limits;
 use bucket::{Bucket, Buckets};
+pub use pace::Pace;
 use rules::{Rules, bit};
 
 /// Seconds' worth of a rate that may be used at once.
