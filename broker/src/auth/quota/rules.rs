@@ -95,8 +95,11 @@ mod tests {
 
     const KEY: QuotaKey = QuotaKey::ProducerByteRate;
 
+    /// Absent, the default, or a name.
+    type Part = Option<Option<&'static str>>;
+
     /// Entities from the most to the least specific, as Kafka's documentation lists them.
-    const LEVELS: [(Option<Option<&str>>, Option<Option<&str>>); 8] = [
+    const LEVELS: [(Part, Part); 8] = [
         (Some(Some("alice")), Some(Some("app"))),
         (Some(Some("alice")), Some(None)),
         (Some(Some("alice")), None),
@@ -109,7 +112,7 @@ mod tests {
 
     fn entity(level: usize) -> QuotaEntity {
         let (user, client) = LEVELS[level];
-        let named = |kind, name: Option<Option<&str>>| name.map(|name| (kind, name.map(str::to_owned)));
+        let named = |kind, name: Part| name.map(|name| (kind, name.map(str::to_owned)));
         QuotaEntity(named(EntityType::User, user).into_iter().chain(named(EntityType::ClientId, client)).collect())
     }
 
