@@ -1,6 +1,7 @@
 //! The listener for operations: `/metrics`, `/healthz`, `/readyz`. Plain HTTP on loopback; HTTPS and a bearer token for
 //! `/metrics` otherwise. Every part of a conversation is bounded in time and size.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +19,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +81,7 @@ impl Http {
 
     /// Serves until cancelled.
     pub async fn run(self, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
+        let mut open: VecDeque<CancellationToken> = VecDeque::new();
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -96,15 +96,24 @@ impl Http {
                     continue;
                 }
             };
-            // Turned away at once: monitoring comes again, and nothing queues up.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            // The oldest makes room: a health check is over in no time, and who only holds connections open must not
+            // be able to crowd it out.
+            open.retain(|place| !place.is_cancelled());
+            if open.len() >= limits::HTTP_CONNECTIONS
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.cancel();
+            }
+            let place = CancellationToken::new();
+            open.push_back(place.clone());
             let (tls, operations, stop) = (self.tls.clone(), Arc::clone(&self.operations), stop.clone());
             connections.spawn(async move {
                 let patience = Duration::from_secs(limits::HTTP_CONNECTION_SECONDS);
-                if timeout(patience, connection(stream, tls, operations, stop)).await.is_err() {
+                let conversation = timeout(patience, connection(stream, tls, operations, stop));
+                if let Some(Err(_)) = place.run_until_cancelled(conversation).await {
                     tracing::debug!("a connection to the operations listener took too long");
                 }
-                drop(place);
+                place.cancel();
             });
         }
         connections.close();
@@ -281,6 +290,21 @@ mod tests {
         let operations = Operations { metrics: Box::new(String::new), not_ready: Box::new(|| None), token_file };
         let bound = Http::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None, operations).await;
         assert!(bound.err().is_some_and(|error| error.to_string().contains("holds no token")));
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_only_held_open_crowd_nobody_out() {
+        let running = start(None, None).await;
+        let mut held = Vec::new();
+        for _ in 0..3 * limits::HTTP_CONNECTIONS {
+            held.push(TcpStream::connect(running.address).await.expect("the listener accepts"));
+        }
+        for _ in 0..10 {
+            assert!(running.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
+        }
+        let last = held.last_mut().expect("many");
+        last.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the newest are still open");
+        assert!(last.read(&mut [0; 64]).await.is_ok_and(|count| count > 0));
     }
 
     #[tokio::test]

@@ -21,6 +21,10 @@ pub const PARTITIONS_PER_FETCH: usize = 100_000;
 /// Fetch sessions kept (Kafka's `max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS: usize = 1_000;
 
+/// Memory of all fetch sessions (bytes): a thousand consumers of a thousand partitions each, and more than any broker
+/// of the size that Kafka's guidance allows has.
+pub const FETCH_SESSION_BYTES: usize = 128 << 20;
+
 /// Bytes of records in one fetch response, whatever the client asks for: they are held open until sent.
 pub const FETCH_BYTES: usize = 128 << 20;
 
@@ -38,6 +42,13 @@ pub const AUTHENTICATION_SECONDS: u64 = 15;
 
 /// Time for the rest of a request whose first bytes have come (seconds), and for a client to take an answer.
 pub const TRANSFER_SECONDS: u64 = 60;
+
+/// Time for a request to get going (seconds); what has come buys more at [`TRANSFER_BYTES_PER_SECOND`], up to
+/// [`TRANSFER_SECONDS`].
+pub const TRANSFER_START_SECONDS: u64 = 10;
+
+/// Slowest transfer of a request (bytes per second): memory is not held for a trickle.
+pub const TRANSFER_BYTES_PER_SECOND: u64 = 32 << 10;
 
 /// First size of a connection's receive buffer (bytes); most requests fit, and thousands of connections may be idle.
 pub const RECEIVE_BUFFER_SMALL: usize = 4 << 10;
@@ -81,3 +92,22 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Largest response that is made in memory (bytes). The metadata of 100,000 partitions takes about 10 MiB.
 pub const RESPONSE_BYTES: usize = 256 << 20;
+
+/// Longest that one request makes its connection wait for a quota (milliseconds): Kafka's ten whole windows of a second,
+/// and well below the 30 s after which clients give up.
+pub const THROTTLE_MS: i32 = 10_000;
+
+/// The same for processor time, as Kafka bounds it: one window (milliseconds).
+pub const REQUEST_THROTTLE_MS: i32 = 1_000;
+
+/// Deepest debt with a quota, in seconds of its rate: one enormous request does not lock a user out for hours.
+pub const QUOTA_DEBT_SECONDS: f64 = 60.0;
+
+/// Users, client ids and addresses whose use is counted against a quota at once (about 40 bytes each).
+pub const QUOTA_BUCKETS: usize = 100_000;
+
+/// Entities that may have quotas. They are all in memory, and as many as there may be users.
+pub const QUOTA_ENTITIES: usize = 200_000;
+
+/// Longest name in a quota's entity (bytes), as SASL bounds user names.
+pub const QUOTA_NAME: usize = 1_024;

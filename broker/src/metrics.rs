@@ -80,6 +80,11 @@ struct StateLabels {
     state: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QuotaLabels {
+    quota: &'static str,
+}
+
 /// A listener's traffic: handles that a connection keeps, so that counting is one addition.
 #[derive(Clone)]
 pub struct Traffic {
@@ -118,6 +123,10 @@ pub struct Observed {
     pub volume: (u64, u64),
     /// When a listener's certificate ends, in seconds since 1970.
     pub certificates: Vec<(String, i64)>,
+    /// Quota key, requests that had to wait for it, and their waits (ms).
+    pub throttled: Vec<(&'static str, u64, u64)>,
+    /// Users, client ids and addresses whose use of a quota is counted.
+    pub quota_clients: usize,
     pub authentication_failures: u64,
     pub denied_operations: u64,
 }
@@ -149,6 +158,9 @@ struct Gauges {
     volume_free: Gauge,
     volume_total: Gauge,
     certificates: Family<ListenerLabels, Gauge>,
+    throttled_requests: Family<QuotaLabels, Counter<u64, AtomicU64>>,
+    throttled_seconds: Family<QuotaLabels, Counter<f64, AtomicU64>>,
+    quota_clients: Gauge,
     authentication_failures: Counter<u64, AtomicU64>,
     denied_operations: Counter<u64, AtomicU64>,
     cpu_seconds: Counter<f64, AtomicU64>,
@@ -226,6 +238,12 @@ impl Metrics {
             "When a listener's certificate ends, seconds since 1970",
             observed.certificates.clone(),
         );
+        let help = "Requests and connections that had to wait for a quota, by its key";
+        registry.register("lockgate_throttled_requests", help, observed.throttled_requests.clone());
+        let help = "Time that clients were made to wait for a quota, by its key";
+        registry.register_with_unit("lockgate_throttle", help, Unit::Seconds, observed.throttled_seconds.clone());
+        let help = "Users, client ids and addresses whose use of a quota is counted now";
+        registry.register("lockgate_quota_clients", help, observed.quota_clients.clone());
         registry.register(
             "lockgate_authentication_failures",
             "Clients that could not prove who they are",
@@ -319,6 +337,13 @@ impl Metrics {
         for (listener, ends) in &seen.certificates {
             gauges.certificates.get_or_create(&ListenerLabels { listener: listener.clone() }).set(*ends);
         }
+        for &(quota, requests, milliseconds) in &seen.throttled {
+            raise(&gauges.throttled_requests.get_or_create(&QuotaLabels { quota }), requests);
+            let seconds = gauges.throttled_seconds.get_or_create(&QuotaLabels { quota }).clone();
+            let total = milliseconds as f64 / 1000.0;
+            seconds.inner().store(total.to_bits(), std::sync::atomic::Ordering::Relaxed);
+        }
+        gauges.quota_clients.set(gauge(seen.quota_clients as u64));
         raise(&gauges.authentication_failures, seen.authentication_failures);
         raise(&gauges.denied_operations, seen.denied_operations);
         let process = process::Process::look();

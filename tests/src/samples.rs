@@ -71,6 +71,8 @@ pub fn samples(key: i16, version: i16) -> Vec<BytesMut> {
         ApiKey::DeleteGroups => plain::<DeleteGroupsRequest>(version),
         ApiKey::IncrementalAlterConfigs => plain::<IncrementalAlterConfigsRequest>(version),
         ApiKey::OffsetDelete => plain::<OffsetDeleteRequest>(version),
+        ApiKey::DescribeClientQuotas => both(&describe_quotas(), version),
+        ApiKey::AlterClientQuotas => both(&alter_quotas(), version),
         ApiKey::DescribeUserScramCredentials => plain::<DescribeUserScramCredentialsRequest>(version),
         ApiKey::AlterUserScramCredentials => plain::<AlterUserScramCredentialsRequest>(version),
         ApiKey::DescribeCluster => plain::<DescribeClusterRequest>(version),
@@ -91,6 +93,22 @@ fn fetch() -> FetchRequest {
     let partition = FetchPartition::default().with_partition_max_bytes(1000).with_current_leader_epoch(-1);
     let topic = FetchTopic::default().with_topic(topic_name(TOPIC)).with_partitions(vec![partition]);
     FetchRequest::default().with_max_wait_ms(1).with_session_epoch(-1).with_topics(vec![topic])
+}
+
+fn describe_quotas() -> DescribeClientQuotasRequest {
+    let component = describe_client_quotas_request::ComponentData::default()
+        .with_entity_type(StrBytes::from_static_str("user"))
+        .with_match(Some(StrBytes::from_static_str("sample")));
+    DescribeClientQuotasRequest::default().with_components(vec![component])
+}
+
+/// Only checked, so that no mutation of it limits the honest client.
+fn alter_quotas() -> AlterClientQuotasRequest {
+    use alter_client_quotas_request::{EntityData, EntryData, OpData};
+    let entity = EntityData::default().with_entity_type(StrBytes::from_static_str("user"));
+    let op = OpData::default().with_key(StrBytes::from_static_str("request_percentage")).with_value(1e9);
+    let entry = EntryData::default().with_entity(vec![entity.with_entity_name(Some("sample".into()))]);
+    AlterClientQuotasRequest::default().with_entries(vec![entry.with_ops(vec![op])]).with_validate_only(true)
 }
 
 fn list_offsets() -> ListOffsetsRequest {

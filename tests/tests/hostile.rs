@@ -306,6 +306,43 @@ fn slow_senders_hold_nothing() -> Result<()> {
     siege.end(MEMORY)
 }
 
+/// Requests that are only claimed take nothing from honest ones, large ones included.
+#[test]
+fn claimed_requests_hold_nothing() -> Result<()> {
+    let _turn = one_at_a_time();
+    let mut siege = Siege::begin()?;
+    let address = siege.broker.plaintext_address();
+    let mut claimants = Vec::new();
+    for _ in 0..1500 {
+        let mut stream = TcpStream::connect(address)?;
+        // The largest request there may be, 146 GiB in all, and its first bytes.
+        stream.write_all(&(100i32 << 20).to_be_bytes())?;
+        stream.write_all(&[0, 0, 0, 9])?;
+        claimants.push(stream);
+    }
+    siege.look()?;
+    Operator::of(&siege.broker)?.topic("large", 1, &[("max.message.bytes", "33554432")])?;
+    let mut honest = Connection::plain(address)?;
+    let value = Bytes::from(vec![7; 16 << 20]);
+    for next in 0..4 {
+        let began = Instant::now();
+        let offset = produce(&mut honest, "large", 0, Batch::of([value.clone()]).encode().freeze())?;
+        ensure!(offset == next, "offset {offset} instead of {next}");
+        ensure!(began.elapsed() < Duration::from_secs(5), "16 MiB took {:?}", began.elapsed());
+        siege.look()?;
+    }
+    // Who claims and sends nothing is gone after a while.
+    let last = claimants.last_mut().context("many")?;
+    last.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let ended = match last.read(&mut [0; 1]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    };
+    ensure!(ended, "a claimant is waited for, or half a request is answered");
+    siege.look()?;
+    siege.end(MEMORY)
+}
+
 #[test]
 fn thousands_of_idle_connections() -> Result<()> {
     let _turn = one_at_a_time();

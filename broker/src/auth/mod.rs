@@ -10,6 +10,7 @@ mod guard;
 pub mod mapping;
 mod operations;
 mod principal;
+pub mod quota;
 pub mod sasl;
 
 use std::net::IpAddr;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::acl::AclBinding;
 use super::name::TopicName;
+use super::quota::{QuotaEntity, QuotaValues};
 use super::record::CatalogRecord;
 
 /// A topic as it was created and changed.
@@ -63,6 +64,8 @@ pub struct Image {
     pub users: Arc<BTreeMap<String, Arc<User>>>,
     /// Dynamic broker configs set through the API, under Kafka's names.
     pub broker_configs: Arc<BTreeMap<String, String>>,
+    /// No entity is without a value.
+    pub quotas: Arc<BTreeMap<QuotaEntity, QuotaValues>>,
     /// First producer id that no block has handed out.
     pub next_producer_id: i64,
 }
@@ -116,6 +119,19 @@ impl Image {
                     None => configs.remove(name),
                 };
             }
+            CatalogRecord::ClientQuota { entity, key, value: Some(value) } => {
+                let quotas = Arc::make_mut(&mut self.quotas);
+                quotas.entry(entity.clone()).or_default().insert(*key, *value);
+            }
+            CatalogRecord::ClientQuota { entity, key, value: None } => {
+                let quotas = Arc::make_mut(&mut self.quotas);
+                if let Some(values) = quotas.get_mut(entity) {
+                    values.remove(key);
+                    if values.is_empty() {
+                        quotas.remove(entity);
+                    }
+                }
+            }
             CatalogRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(*next),
         }
     }
@@ -138,6 +154,13 @@ impl Image {
                 .iter()
                 .map(|(name, value)| CatalogRecord::BrokerConfig { name: name.clone(), value: Some(value.clone()) }),
         );
+        for (entity, values) in self.quotas.iter() {
+            records.extend(values.iter().map(|(key, value)| CatalogRecord::ClientQuota {
+                entity: entity.clone(),
+                key: *key,
+                value: Some(*value),
+            }));
+        }
         records.push(CatalogRecord::SnapshotEnd);
         records
     }

@@ -10,6 +10,7 @@ mod image;
 pub(crate) mod memory_log;
 mod name;
 mod partition_log;
+pub mod quota;
 pub mod record;
 pub mod topic_config;
 
@@ -149,7 +150,8 @@ impl Writer {
 
     /// A failed snapshot leaves a longer log and nothing else behind, so it is only reported.
     async fn snapshot_if_long(&mut self, image: &Image) {
-        let needed = image.topics.len() + image.acls.len() + image.users.len() + image.broker_configs.len();
+        let objects = image.topics.len() + image.acls.len() + image.users.len() + image.broker_configs.len();
+        let needed = objects + image.quotas.values().map(|values| values.len()).sum::<usize>();
         if self.records_in_log < needed * 2 + SNAPSHOT_SLACK {
             return;
         }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::acl::AclBinding;
 use super::image::{ScramCredential, ScramMechanism, Topic};
+use super::quota::{QuotaEntity, QuotaKey, QuotaValue};
 
 /// One change. A later record about the same object replaces the earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,12 @@ pub enum CatalogRecord {
     BrokerConfig {
         name: String,
         value: Option<String>,
+    },
+    /// One rate of one entity; without a value it is removed.
+    ClientQuota {
+        entity: QuotaEntity,
+        key: QuotaKey,
+        value: Option<QuotaValue>,
     },
     /// Producer ids below `next` have been handed out in blocks and are never used again.
     ProducerIds {

@@ -14,6 +14,7 @@ mod output;
 mod password;
 mod produce;
 mod progress;
+mod quota;
 mod record_format;
 mod serve;
 mod topic;
@@ -65,6 +66,9 @@ enum Command {
     /// Users and their SCRAM passwords: list, create, delete
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Quotas of users, client ids and addresses: list, set, remove
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Consumer groups: list, describe, delete, reset-offsets
     #[command(subcommand)]
     Group(group::GroupCommand),
@@ -145,6 +149,7 @@ async fn client(global: Global, command: Command) -> Outcome {
             Command::Topic(command) => topic::run(command, connection, output).await,
             Command::Acl(command) => acl::run(command, connection, output).await,
             Command::User(command) => user::run(command, connection, output).await,
+            Command::Quota(command) => quota::run(command, connection, output).await,
             Command::Group(command) => group::run(command, connection, output).await,
             Command::Config(command) => config::run(command, connection, output).await,
             _ => Ok(()),

@@ -35,6 +35,9 @@ fn usage_errors_are_told_from_the_rest() {
         "lockgate consume orders --group g --offset 3",
         "lockgate acl create --principal alice --topic t --operation Read",
         "lockgate acl create --principal User:alice --topic t --operation Reed",
+        "lockgate quota set --user alice producer_byte_rate=fast",
+        "lockgate quota set --user alice",
+        "lockgate quota set --ip 10.0.0.1 --user alice connection_creation_rate=1",
         "lockgate produce orders --compression brotli",
         "lockgate topic list --cluster file:///c --properties p",
     ] {

@@ -104,6 +104,8 @@ pub struct Listener {
     pub client_ca_file: Option<PathBuf>,
     /// Rules that make a principal from a certificate's subject, in Kafka's `ssl.principal.mapping.rules` form.
     pub principal_mapping_rules: Vec<String>,
+    /// Connections that this listener takes per second; 0 for no bound.
+    pub connection_creation_rate: u32,
     /// PEM files of an own PKI; the broker's own certificate when absent.
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
@@ -142,6 +144,8 @@ pub struct LogOutput {
 pub struct Limits {
     pub connections: usize,
     pub connections_per_address: usize,
+    /// Connections that all listeners take per second (Kafka's `max.connection.creation.rate`); 0 for no bound.
+    pub connection_creation_rate: u32,
     /// Largest request after authentication (bytes).
     pub request_bytes: usize,
     /// Requests held in memory at once, over all connections (bytes).
@@ -211,6 +215,7 @@ impl Default for Listener {
             client_certificates: ClientCertificates::None,
             client_ca_file: None,
             principal_mapping_rules: Vec::new(),
+            connection_creation_rate: 0,
             certificate_file: None,
             key_file: None,
         }
@@ -243,6 +248,7 @@ impl Default for Limits {
         Self {
             connections: 20_000,
             connections_per_address: 10_000,
+            connection_creation_rate: 0,
             request_bytes: 100 << 20,
             in_flight_bytes: 512 << 20,
             idle_seconds: 600,

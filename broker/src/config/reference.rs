@@ -55,6 +55,7 @@ const LISTENER: &[Setting] = &[
         "Rules that make a principal from a certificate's subject, in the form of Kafka's \
          `ssl.principal.mapping.rules`.",
     ),
+    setting("connection_creation_rate", "Connections that this listener takes per second; more wait. 0 for no bound."),
     setting(
         "certificate_file",
         "PEM file with a certificate chain of your own PKI; the broker makes its own when absent.",
@@ -88,6 +89,11 @@ const GROUPS: &[Setting] = &[
 const LIMITS: &[Setting] = &[
     setting("connections", "Connections in total."),
     setting("connections_per_address", "Connections from one IP address."),
+    setting(
+        "connection_creation_rate",
+        "Connections that all listeners together take per second (Kafka's `max.connection.creation.rate`); more wait. 0 \
+         for no bound.",
+    ),
     setting("request_bytes", "Largest request after authentication (bytes). Before it, 64 KiB is the limit."),
     setting("in_flight_bytes", "Requests held in memory at once, over all connections (bytes)."),
     setting("idle_seconds", "A connection without a request for this long is closed (seconds)."),

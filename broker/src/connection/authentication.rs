@@ -10,7 +10,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Peer, versions};
+use super::Peer;
+use super::answer::versions;
 use crate::auth::sasl::{Failure, SaslSession, Step};
 use crate::auth::{Principal, Session};
 use crate::protocol::api::{ProtocolError, Request};

@@ -1,17 +1,13 @@
 //! Cuts a byte stream into request frames, without copying, within bounds.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::budget::{Allowance, Share};
 use crate::limits;
-
-/// Unit in which the budget for bytes in flight is counted.
-const BUDGET_UNIT: usize = 1 << 10;
 
 #[derive(Debug, Error)]
 pub(super) enum FrameError {
@@ -24,27 +20,25 @@ pub(super) enum FrameError {
 /// A whole frame, and its share of the budget until it is dropped.
 pub(super) struct Frame {
     pub(super) bytes: Bytes,
-    pub(super) budget: Option<OwnedSemaphorePermit>,
+    pub(super) budget: Option<Share>,
 }
 
 /// The receive buffer of one connection.
 pub(super) struct Frames {
     buffer: BytesMut,
     /// Budget for the frame that is being received, once it is known to be large.
-    reserved: Option<OwnedSemaphorePermit>,
-    budget: Arc<Semaphore>,
+    reserved: Option<Share>,
+    allowance: Allowance,
+    /// It waits for the budget, not for the client.
+    waiting: bool,
     /// Room to make for the next read.
     chunk: usize,
 }
 
 impl Frames {
-    pub(super) fn new(budget: Arc<Semaphore>) -> Self {
-        Self { buffer: BytesMut::new(), reserved: None, budget, chunk: limits::RECEIVE_BUFFER_SMALL }
-    }
-
-    /// The semaphore that [`Frames`] of all connections share.
-    pub(super) fn budget(bytes: usize) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new((bytes / BUDGET_UNIT).clamp(1, Semaphore::MAX_PERMITS)))
+    pub(super) fn new(allowance: Allowance) -> Self {
+        let chunk = limits::RECEIVE_BUFFER_SMALL;
+        Self { buffer: BytesMut::new(), reserved: None, allowance, waiting: false, chunk }
     }
 
     /// Takes the next whole frame (without its length) if it has arrived.
@@ -67,6 +61,16 @@ impl Frames {
         !self.buffer.is_empty()
     }
 
+    /// Bytes of it that have arrived.
+    pub(super) fn arrived(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// True when the next read has to wait for others to give memory back.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Reads more. 0 means that the client has closed its side. Cancel safe.
     pub(super) async fn read(&mut self, source: &mut (impl AsyncRead + Unpin), limit: usize) -> io::Result<usize> {
         let missing = match self.size(limit) {
@@ -75,17 +79,21 @@ impl Frames {
         };
         // Before authentication the small frame limit is the bound: nobody else's share may be taken.
         let trusted = limit > limits::FRAME_BEFORE_AUTHENTICATION;
-        if trusted && missing > limits::RECEIVE_BUFFER_SMALL && self.reserved.is_none() {
-            let units = missing.div_ceil(BUDGET_UNIT) as u32;
-            // The semaphore is never closed.
-            self.reserved = Arc::clone(&self.budget).acquire_many_owned(units).await.ok();
+        let arrived = self.buffer.len();
+        // Room for as much as has come already, at most: what is only claimed takes nothing.
+        let room = if missing > self.chunk { missing.min(self.chunk.max(arrived)) } else { self.chunk };
+        if trusted && (missing > limits::RECEIVE_BUFFER_SMALL || self.reserved.is_some()) {
+            let share = self.reserved.get_or_insert_default();
+            self.waiting = true;
+            self.allowance.raise(share, arrived + room.min(missing)).await;
+            self.waiting = false;
         }
-        let room = missing.max(self.chunk);
         if self.buffer.is_empty() && self.chunk == limits::RECEIVE_BUFFER_SMALL && self.buffer.capacity() > room * 4 {
             // A connection that has gone quiet gives its large buffer back.
             self.buffer = BytesMut::new();
         }
-        if self.buffer.capacity() - self.buffer.len() < missing.max(limits::RECEIVE_BUFFER_SMALL) {
+        let enough = if missing > self.chunk { 0 } else { missing };
+        if self.buffer.capacity() - self.buffer.len() < enough.max(limits::RECEIVE_BUFFER_SMALL) {
             self.buffer.reserve(room);
         }
         let spare = self.buffer.capacity() - self.buffer.len();

@@ -3,8 +3,11 @@
 //! One task owns the socket and both directions. Requests of one [`Lane`] overlap; any other is answered before the
 //! next is begun, as Kafka does.
 
+mod answer;
 mod authentication;
+mod budget;
 mod frames;
+mod metered;
 mod page_cache;
 mod read_ahead;
 mod transport;
@@ -16,24 +19,25 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use kafka_protocol::messages::{ApiKey, ProduceRequest};
+use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub use budget::Budget;
 pub use read_ahead::ReadAhead;
 pub use transport::Transport;
 
 use crate::auth::Principal;
 use crate::limits;
 use crate::metrics::{Outcome, Traffic};
+use crate::protocol::Response;
 use crate::protocol::api::{ProtocolError, Request};
-use crate::protocol::{Response, encode};
-use crate::service::{Context, Services, api_versions, dispatch, produce};
+use crate::service::{Context, Services};
+use answer::{Answer, Made, answer, append, changes_things, versions};
 use authentication::{Authentication, Progress};
+use budget::Share;
 use frames::{Frame, FrameError, Frames};
 
 /// Time for the answer that is being made when the broker stops.
@@ -68,17 +72,12 @@ enum Closed {
     Unacknowledged,
 }
 
-/// The bytes that requests of all connections may hold at once.
-pub fn budget(bytes: usize) -> Arc<Semaphore> {
-    Frames::budget(bytes)
-}
-
 /// Serves a connection until one side ends it.
 pub async fn serve(
     transport: impl Transport,
     peer: Peer,
     services: Arc<Services>,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     stop: CancellationToken,
 ) {
     let (host, listener) = (peer.host, Arc::clone(&peer.listener));
@@ -94,21 +93,20 @@ pub async fn serve(
     }
 }
 
-/// An answer that is being made. `None`: the client wants none.
-type Answer = BoxFuture<'static, Result<Option<Response>, ProtocolError>>;
-
 /// A request that was begun.
 struct Begun {
     answer: Answer,
     /// The answer, once it is made and until its turn comes.
-    made: Option<Result<Option<Response>, ProtocolError>>,
+    made: Option<Result<Made, ProtocolError>>,
     api: ApiKey,
+    /// It holds a share of the memory for large requests.
+    large: bool,
     at: Instant,
 }
 
 impl Begun {
-    fn new(api: ApiKey, answer: Answer) -> Self {
-        Self { answer, made: None, api, at: Instant::now() }
+    fn new(api: ApiKey, large: bool, answer: Answer) -> Self {
+        Self { answer, made: None, api, large, at: Instant::now() }
     }
 }
 
@@ -151,7 +149,9 @@ struct Connection<T> {
     lane: Lane,
     /// A frame that has to wait for the answers before it.
     held: Option<Request>,
-    held_budget: Option<OwnedSemaphorePermit>,
+    held_budget: Option<Share>,
+    /// Until when nothing is read or begun, because of a quota.
+    muted: Option<Instant>,
     traffic: Traffic,
     opened: Instant,
     last_request: Instant,
@@ -160,13 +160,13 @@ struct Connection<T> {
 }
 
 impl<T: Transport> Connection<T> {
-    fn new(transport: T, peer: Peer, services: Arc<Services>, budget: Arc<Semaphore>) -> Self {
+    fn new(transport: T, peer: Peer, services: Arc<Services>, budget: Arc<Budget>) -> Self {
         let authentication = Authentication::new(&peer, &services);
         let now = Instant::now();
         let traffic = services.metrics.traffic(&peer.listener);
         Self {
             transport,
-            frames: Frames::new(budget),
+            frames: Frames::new(budget.of(peer.host)),
             peer,
             services,
             authentication,
@@ -174,6 +174,7 @@ impl<T: Transport> Connection<T> {
             lane: Lane::Alone,
             held: None,
             held_budget: None,
+            muted: None,
             traffic,
             opened: now,
             last_request: now,
@@ -188,11 +189,13 @@ impl<T: Transport> Connection<T> {
                 self.check_authentication_time()?;
             }
             let stopping = stop.is_cancelled();
+            let muted = self.muted;
             if stopping && self.answers.is_empty() {
                 return Ok(());
             }
             let limit = self.frame_limit();
-            let may_read = !stopping && self.held.is_none() && self.answers.len() < limits::PIPELINED_REQUESTS;
+            let may_read =
+                !stopping && muted.is_none() && self.held.is_none() && self.answers.len() < limits::PIPELINED_REQUESTS;
             let deadline = self.deadline(stopping);
             tokio::select! {
                 biased;
@@ -204,6 +207,7 @@ impl<T: Transport> Connection<T> {
                     };
                 }
                 () = stop.cancelled(), if !stopping => {}
+                () = sleep_until(muted.unwrap_or_else(Instant::now)), if muted.is_some() => self.unmute(),
                 reason = too_slow(deadline) => return Err(Closed::Slow(reason)),
             }
         }
@@ -234,16 +238,47 @@ impl<T: Transport> Connection<T> {
             let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
             return Some((self.opened + patience, "the client did not authenticate in time"));
         }
+        if self.muted.is_some() {
+            return None;
+        }
         if let Some(began) = self.frame_began {
-            let patience = Duration::from_secs(limits::TRANSFER_SECONDS);
+            let patience = self.transfer_patience();
             return Some((began + patience, "the rest of a request did not come in time"));
         }
         let idle = Duration::from_secs(self.services.config.limits.idle_seconds);
         self.answers.is_empty().then(|| (self.last_request + idle, "the connection was idle for too long"))
     }
 
+    /// What has come buys time for the rest; waiting for memory is not the client's fault.
+    fn transfer_patience(&self) -> Duration {
+        let longest = Duration::from_secs(limits::TRANSFER_SECONDS);
+        if self.frames.is_waiting() {
+            return longest;
+        }
+        let bought = self.frames.arrived() as u64 / limits::TRANSFER_BYTES_PER_SECOND;
+        Duration::from_secs(limits::TRANSFER_START_SECONDS + bought).min(longest)
+    }
+
+    /// Reads and begins nothing for a while.
+    fn mute(&mut self, throttle_ms: i32) {
+        if throttle_ms > 0 {
+            let until = Instant::now() + Duration::from_millis(throttle_ms as u64);
+            self.muted = Some(self.muted.map_or(until, |muted| muted.max(until)));
+        }
+    }
+
+    /// The client could do nothing meanwhile, so its deadlines begin anew.
+    fn unmute(&mut self) {
+        self.muted = None;
+        self.last_request = Instant::now();
+        self.frame_began = self.frame_began.map(|_| self.last_request);
+    }
+
     /// Begins the next request if one has arrived and may begin. True when there may be another.
     async fn start_next(&mut self) -> Result<bool, Closed> {
+        if self.muted.is_some() {
+            return Ok(false);
+        }
         if let Some(request) = self.held.take_if(|_| self.answers.is_empty()) {
             let budget = self.held_budget.take();
             self.begin(request, budget);
@@ -286,11 +321,13 @@ impl<T: Transport> Connection<T> {
             // The error closes the connection, after the answers before it.
             Err(error) => {
                 self.lane = Lane::Alone;
-                return self.answers.push_back(Begun::new(ApiKey::ApiVersions, Box::pin(async { Err(error) })));
+                return self.answers.push_back(Begun::new(ApiKey::ApiVersions, false, Box::pin(async { Err(error) })));
             }
         };
         let lane = Lane::of(request.api.key);
-        let may_begin = self.answers.is_empty() || lane == self.lane && lane != Lane::Alone;
+        // One large request of a connection at a time: pipelining is not a way to more memory.
+        let crowded = frame.budget.is_some() && self.answers.iter().any(|begun| begun.large);
+        let may_begin = self.answers.is_empty() || lane == self.lane && lane != Lane::Alone && !crowded;
         if !may_begin {
             self.held = Some(request);
             self.held_budget = frame.budget;
@@ -299,7 +336,7 @@ impl<T: Transport> Connection<T> {
         self.begin(request, frame.budget);
     }
 
-    fn begin(&mut self, request: Request, budget: Option<OwnedSemaphorePermit>) {
+    fn begin(&mut self, request: Request, budget: Option<Share>) {
         let Some(session) = self.authentication.session() else { return };
         let context = Context {
             version: request.version,
@@ -309,51 +346,54 @@ impl<T: Transport> Connection<T> {
         };
         let api = request.api.key;
         self.lane = Lane::of(api);
+        let large = budget.is_some() && api != ApiKey::Produce;
         let answer: Answer = match api {
-            ApiKey::Produce => append(&self.services, &context, request),
-            ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Some) }),
+            ApiKey::Produce => {
+                let (answer, throttle_ms) = append(&self.services, &context, request);
+                // From now on, so that what is pipelined behind it is not begun on credit.
+                self.mute(throttle_ms);
+                answer
+            }
+            ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Made::from) }),
             ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
-                let response = authentication::already_done(&request).map(Some);
+                let response = authentication::already_done(&request).map(Made::from);
                 Box::pin(async move { response })
             }
             _ if changes_things(api) => {
                 // Half a change would stay half done if it ended with the connection.
                 let services = Arc::clone(&self.services);
-                let change = self.services.changes.spawn(async move {
-                    let _budget = budget;
-                    dispatch(services, context, request).await
-                });
+                let change =
+                    self.services.changes.spawn(async move { answer(services, context, request, budget).await });
                 Box::pin(async move {
                     let done = change.await.map_err(|error| ProtocolError::Interrupted(error.to_string()))?;
-                    done.map(Some)
+                    done.map(Made::from)
                 })
             }
             _ => {
                 let services = Arc::clone(&self.services);
-                Box::pin(async move {
-                    let _budget = budget;
-                    dispatch(services, context, request).await.map(Some)
-                })
+                Box::pin(async move { answer(services, context, request, budget).await.map(Made::from) })
             }
         };
-        self.answers.push_back(Begun::new(api, answer));
+        self.answers.push_back(Begun::new(api, large, answer));
     }
 
-    async fn finish(&mut self, answer: Result<Option<Response>, ProtocolError>) -> Result<(), Closed> {
+    async fn finish(&mut self, answer: Result<Made, ProtocolError>) -> Result<(), Closed> {
         if let Some(begun) = self.answers.pop_front() {
             let outcome = if answer.is_ok() { Outcome::Answered } else { Outcome::Failed };
             self.services.metrics.request(begun.api as i16, outcome, begun.at.elapsed());
         }
-        let response = match answer {
-            Ok(response) => response,
+        let Made { response, throttle_ms } = match answer {
+            Ok(made) => made,
             Err(ProtocolError::Unacknowledged) => return Err(Closed::Unacknowledged),
             Err(error) => return Err(error.into()),
         };
         self.last_request = Instant::now();
-        match response {
-            Some(response) => self.send(response).await,
-            None => Ok(()),
+        if let Some(response) = response {
+            self.send(response).await?;
         }
+        // Answered first, muted afterwards (KIP-219).
+        self.mute(throttle_ms);
+        Ok(())
     }
 
     async fn send(&mut self, response: Response) -> Result<(), Closed> {
@@ -366,55 +406,8 @@ impl<T: Transport> Connection<T> {
     }
 }
 
-/// Requests that change the catalog. Metadata may make topics.
-fn changes_things(api: ApiKey) -> bool {
-    matches!(
-        api,
-        ApiKey::CreateTopics
-            | ApiKey::DeleteTopics
-            | ApiKey::CreatePartitions
-            | ApiKey::DeleteRecords
-            | ApiKey::AlterConfigs
-            | ApiKey::IncrementalAlterConfigs
-            | ApiKey::CreateAcls
-            | ApiKey::DeleteAcls
-            | ApiKey::AlterUserScramCredentials
-            | ApiKey::InitProducerId
-            | ApiKey::Metadata
-    )
-}
-
-/// Appends at once; the future waits for what the client's acks demand.
-fn append(services: &Services, context: &Context, request: Request) -> Answer {
-    let (version, correlation_id) = (request.version, request.correlation_id);
-    let decoded = match request.decode::<ProduceRequest>() {
-        Ok(decoded) => decoded,
-        Err(error) => return Box::pin(async { Err(error) }),
-    };
-    drop(request);
-    let produced = produce(services, context, decoded);
-    if produced.failed_silently() {
-        return Box::pin(async { Err(ProtocolError::Unacknowledged) });
-    }
-    Box::pin(async move {
-        match produced.finish().await {
-            Some(response) => encode(&response, version, correlation_id).map(Some),
-            None => Ok(None),
-        }
-    })
-}
-
-/// ApiVersions of a version we do not know is answered in version 0, with the list.
-fn versions(request: &Request) -> Result<Response, ProtocolError> {
-    let version = if request.served() { request.version } else { 0 };
-    if request.served() {
-        request.decode::<kafka_protocol::messages::ApiVersionsRequest>()?;
-    }
-    encode(&api_versions(request.served()), version, request.correlation_id)
-}
-
 /// Works on all answers, in order, until the first is made; it stays in its place. Cancel safe.
-async fn front(answers: &mut VecDeque<Begun>) -> Result<Option<Response>, ProtocolError> {
+async fn front(answers: &mut VecDeque<Begun>) -> Result<Made, ProtocolError> {
     poll_fn(|context| {
         for begun in answers.iter_mut().filter(|begun| begun.made.is_none()) {
             if let Poll::Ready(made) = begun.answer.as_mut().poll(context) {

@@ -8,5 +8,6 @@ pub mod fetch;
 mod response;
 pub mod schema;
 mod schema_table;
+pub mod throttle;
 
 pub use response::{Response, encode};

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use kafka_protocol::protocol::StrBytes;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +16,11 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
 use crate::auth::Principal;
+use crate::auth::quota::Pace;
 use crate::auth::sasl;
 use crate::clock::Clock;
 use crate::config::{Listener, SaslMechanism, SecurityProtocol};
-use crate::connection::{self, Peer, ReadAhead};
+use crate::connection::{self, Budget, Peer, ReadAhead};
 use crate::limits;
 use crate::service::Services;
 use crate::tls::{ServerTls, TlsSettings};
@@ -110,6 +110,10 @@ impl Bound {
         Ok(Some(tls.with_context(|| format!("listener `{}`", self.name))?))
     }
 
+    pub(super) fn pace(&self, clock: Arc<dyn Clock>) -> Option<Arc<Pace>> {
+        Pace::new(self.settings.connection_creation_rate, clock)
+    }
+
     /// The SASL mechanisms that clients are offered.
     fn mechanisms(&self) -> Option<Arc<[SaslMechanism]>> {
         let tls = self.settings.protocol.tls();
@@ -121,10 +125,12 @@ impl Bound {
 /// A listener at work.
 pub(super) struct Listening {
     pub(super) bound: Bound,
+    /// The broker's and the listener's own.
+    pub(super) paces: [Option<Arc<Pace>>; 2],
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) services: Arc<Services>,
     pub(super) admitted: Connections,
-    pub(super) budget: Arc<Semaphore>,
+    pub(super) budget: Arc<Budget>,
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
 }
@@ -136,7 +142,14 @@ impl Listening {
         let stop = self.stop.clone();
         while let Some(accepted) = stop.run_until_cancelled(self.bound.socket.accept()).await {
             match accepted {
-                Ok((stream, address)) => self.admit(stream, address, mechanisms.clone()),
+                Ok((stream, address)) => {
+                    for pace in self.paces.iter().flatten() {
+                        if stop.run_until_cancelled(pace.wait()).await.is_none() {
+                            return;
+                        }
+                    }
+                    self.admit(stream, address, mechanisms.clone());
+                }
                 Err(error) => {
                     tracing::warn!(listener = &*self.bound.name, %error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -155,6 +168,17 @@ impl Listening {
                 return;
             }
         };
+        if let Err(delay) = self.services.quotas.connect(host) {
+            self.services.metrics.refused_connection(&self.bound.name);
+            tracing::debug!(%host, listener = &*self.bound.name, ?delay, "connection refused: the address's quota is used up");
+            let stop = self.stop.clone();
+            self.connections.spawn(async move {
+                // Held unserved and then closed, as Kafka does; it counts as a connection meanwhile.
+                let _held = (ticket, stream);
+                stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+            });
+            return;
+        }
         if let Err(error) = tune(&stream) {
             tracing::debug!(%host, %error, "connection lost");
             return;
@@ -189,7 +213,7 @@ async fn secure(
     tls: &ServerTls,
     mut peer: Peer,
     services: Arc<Services>,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     stop: CancellationToken,
 ) {
     let (host, listener) = (peer.host, peer.listener.clone());

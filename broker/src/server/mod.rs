@@ -14,12 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authorizer;
 use crate::auth::audit::Audit;
+use crate::auth::quota::{Pace, Quotas};
 use crate::auth::sasl::Authenticator;
 use crate::catalog::topic_config::{TopicDefaults, log_config};
 use crate::catalog::{CATALOG_PARTITION, Catalog, Image, PartitionLog};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
-use crate::connection;
+use crate::connection::Budget;
 use crate::group;
 use crate::http::{Http, Operations};
 use crate::log::{LogConfig, Logs};
@@ -73,6 +74,9 @@ impl Server {
         let groups = group::Coordinator::new(group_settings(&config), clock.clone(), Arc::new(offsets));
         let accepting = CancellationToken::new();
         let audit = Arc::new(Audit::new(clock.clone()));
+        let quotas = Arc::new(Quotas::new(clock.clone()));
+        quotas.apply(&catalog.image());
+        let quota_changes = catalog.clone();
         let services = Arc::new(Services {
             cluster_id: trust.cluster_id().to_owned(),
             config: config.clone(),
@@ -85,6 +89,7 @@ impl Server {
             topic_changes: Default::default(),
             changes: TaskTracker::new(),
             fetch_sessions: Default::default(),
+            quotas: quotas.clone(),
             authorizer: Authorizer::new(&config.super_users, audit),
             authenticator: Authenticator::new(catalog),
             stopping: accepting.clone(),
@@ -93,6 +98,7 @@ impl Server {
         let upkeep = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(groups.run(upkeep.clone()));
+        tasks.spawn(quotas.follow(quota_changes, upkeep.clone()));
         tasks.spawn(logs.clone().run_maintenance(upkeep.clone()));
 
         let mut server = Self {
@@ -115,7 +121,8 @@ impl Server {
     fn listen(&mut self, bound: Vec<Bound>, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
         let limits = &self.services.config.limits;
         let admitted = Connections::new(limits.connections, limits.connections_per_address);
-        let budget = connection::budget(limits.in_flight_bytes);
+        let budget = Budget::new(limits.in_flight_bytes, limits.request_bytes);
+        let pace = Pace::new(limits.connection_creation_rate, clock.clone());
         let bootstrap = bootstrap(&bound);
         for bound in bound {
             self.addresses.push((bound.name.clone(), bound.address));
@@ -125,6 +132,7 @@ impl Server {
                 self.tasks.spawn(tls.clone().watch(self.upkeep.clone()));
             }
             let listening = Listening {
+                paces: [pace.clone(), bound.pace(clock.clone())],
                 bound,
                 tls,
                 services: self.services.clone(),

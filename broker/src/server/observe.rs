@@ -37,6 +37,7 @@ impl Observer {
         let bytes_of = |topic: &uuid::Uuid| by_topic.get(topic).copied().unwrap_or(0);
         let counts = self.services.groups.counts();
         let space = self.store.space();
+        let quotas = &self.services.quotas;
         let (denied_operations, authentication_failures) = self.services.authorizer.audit().totals();
         Observed {
             topic_bytes: image
@@ -49,6 +50,11 @@ impl Observer {
             group_members: counts.members,
             volume: (space.free, space.total),
             certificates: self.tls.iter().map(|(name, tls)| (name.to_string(), tls.expires_at_ms() / 1000)).collect(),
+            throttled: quotas
+                .throttled()
+                .map(|(key, total)| (key.name(), total.requests, total.milliseconds))
+                .collect(),
+            quota_clients: quotas.counted(),
             authentication_failures,
             denied_operations,
         }

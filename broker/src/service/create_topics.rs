@@ -14,8 +14,11 @@ use crate::auth::{Authorized, Refusal};
 use crate::catalog::Topic;
 use crate::catalog::topic_config;
 
+/// First version that refuses instead of only waiting when a quota is used up (KIP-599).
+const STRICT_QUOTA: i16 = 6;
+
 impl Service for CreateTopicsRequest {
-    async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> CreateTopicsResponse {
+    async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> CreateTopicsResponse {
         let (request, denied, _) = request.into_parts();
         let mut results: Vec<_> = denied.into_iter().map(|name| failed(name, denied_error())).collect();
         let mut times_named: HashMap<&str, usize> = HashMap::new();
@@ -24,6 +27,7 @@ impl Service for CreateTopicsRequest {
         }
         let twice: Vec<_> =
             times_named.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name.to_owned()).collect();
+        let mut quota = services.quotas.mutations(context.client(), context.version >= STRICT_QUOTA);
         let mut names = Vec::new();
         let mut wanted = Vec::new();
         for topic in request.topics {
@@ -37,26 +41,42 @@ impl Service for CreateTopicsRequest {
             }
             match wanted_topic(topic) {
                 Ok(topic) => {
-                    names.push(name);
+                    let partitions = partitions(services, &topic);
+                    if !request.validate_only && !quota.take(partitions) {
+                        let error = ResponseError::ThrottlingQuotaExceeded;
+                        results.push(failed(name, (error, error.to_string())));
+                        continue;
+                    }
+                    names.push((name, partitions));
                     wanted.push(topic);
                 }
                 Err(reason) => results.push(failed(name, reason)),
             }
         }
         let made = topics::create(services, wanted, request.validate_only).await;
-        for (name, made) in names.into_iter().zip(made) {
+        for ((name, partitions), made) in names.into_iter().zip(made) {
             results.push(match made {
                 Ok(topic) => created(services, name, &topic, request.validate_only),
-                Err(error) => failed(name, (error.code(), error.to_string())),
+                Err(error) => {
+                    if !request.validate_only {
+                        quota.give_back(partitions);
+                    }
+                    failed(name, (error.code(), error.to_string()))
+                }
             });
         }
-        CreateTopicsResponse::default().with_topics(results)
+        CreateTopicsResponse::default().with_throttle_time_ms(quota.throttle_ms()).with_topics(results)
     }
 
     fn refuse(refusal: Refusal, request: &Self, _: &Context) -> CreateTopicsResponse {
         let results = request.topics.iter().map(|topic| failed(topic.name.clone(), (refusal.0, refusal.0.to_string())));
         CreateTopicsResponse::default().with_topics(results.collect())
     }
+}
+
+/// What a quota counts.
+fn partitions(services: &Services, topic: &NewTopic) -> i32 {
+    if topic.partitions > 0 { topic.partitions } else { services.config.default_partitions }
 }
 
 fn denied_error() -> (ResponseError, String) {

@@ -10,20 +10,33 @@ use super::topics::{self, TopicError};
 use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
 
+/// First version that refuses instead of only waiting when a quota is used up (KIP-599).
+const STRICT_QUOTA: i16 = 5;
+
 impl Service for DeleteTopicsRequest {
-    async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> DeleteTopicsResponse {
+    async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> DeleteTopicsResponse {
         let (request, denied, access) = request.into_parts();
         let mut results: Vec<_> =
             denied.into_iter().map(|(topic, error)| failed(topic, error, error.to_string())).collect();
+        let mut quota = services.quotas.mutations(context.client(), context.version >= STRICT_QUOTA);
         for topic in request.topics {
             let found = match &topic.name {
                 Some(name) => access.image().topic(name).map(|found| found.id),
                 None => Some(topic.topic_id),
             };
+            let known = found.and_then(|id| access.image().topic_by_id(id)).map_or(0, |topic| topic.partitions);
+            if known > 0 && !quota.take(known) {
+                let error = ResponseError::ThrottlingQuotaExceeded;
+                results.push(failed(topic, error, error.to_string()));
+                continue;
+            }
             let deleted = match found {
                 Some(id) => topics::delete(services, id).await,
                 None => Err(TopicError::Unknown),
             };
+            if deleted.is_err() && known > 0 {
+                quota.give_back(known);
+            }
             results.push(match deleted {
                 Ok(()) => answer(topic),
                 Err(TopicError::Unknown) if topic.name.is_none() => {
@@ -32,7 +45,7 @@ impl Service for DeleteTopicsRequest {
                 Err(error) => failed(topic, error.code(), error.to_string()),
             });
         }
-        DeleteTopicsResponse::default().with_responses(results)
+        DeleteTopicsResponse::default().with_throttle_time_ms(quota.throttle_ms()).with_responses(results)
     }
 
     fn refuse(refusal: Refusal, request: &Self, _: &Context) -> DeleteTopicsResponse {

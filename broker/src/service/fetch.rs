@@ -14,18 +14,23 @@ use super::{Context, Services};
 use crate::auth::{Access, Guarded, Refusal, authorize};
 use crate::catalog::Topic;
 use crate::catalog::acl::{Operation, ResourceType};
+use crate::catalog::quota::QuotaKey;
 use crate::limits;
 use crate::log::{Isolation, LogError, Partition};
 use crate::protocol::fetch::{FetchResponse, FetchedPartition, FetchedTopic, NodeEndpoint};
 use crate::store::Offset;
 
+const QUOTA: QuotaKey = QuotaKey::ConsumerByteRate;
 /// First version that names topics by id.
 const TOPIC_IDS: i16 = 13;
 /// First version in which the client tells the epoch of its last record, and learns of a diverging one (KIP-320).
 const LAST_FETCHED_EPOCH: i16 = 12;
 
-/// Answers a fetch request.
-pub async fn fetch(services: &Services, context: &Context, request: FetchRequest) -> FetchResponse {
+/// Answers a fetch request. `held` is what its frame keeps in memory, and is let go before a wait.
+pub async fn fetch<H>(services: &Services, context: &Context, request: FetchRequest, held: H) -> FetchResponse {
+    if let Some(refused) = throttled(services, context, &request) {
+        return refused;
+    }
     let plan = match services.fetch_sessions.plan(&request, &context.session.principal) {
         Ok(plan) => plan,
         Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
@@ -37,7 +42,22 @@ pub async fn fetch(services: &Services, context: &Context, request: FetchRequest
         Err((refusal, _)) => return FetchResponse { error_code: refusal.0.code(), ..FetchResponse::default() },
     };
     let reader = Reader::new(services, context, &request, targets);
+    drop((request, held));
     reader.run().await
+}
+
+/// A client in debt gets an empty answer and comes again (KIP-219). A session goes on, but none is begun.
+fn throttled(services: &Services, context: &Context, request: &FetchRequest) -> Option<FetchResponse> {
+    let throttle_time_ms = services.quotas.debt(QUOTA, context.client());
+    if throttle_time_ms == 0 {
+        return None;
+    }
+    let next = services.fetch_sessions.pass(request, &context.session.principal);
+    let (session_id, error_code) = match next {
+        Ok(session_id) => (session_id, 0),
+        Err(error) => (0, error.code()),
+    };
+    Some(FetchResponse { throttle_time_ms, error_code, session_id, ..FetchResponse::default() })
 }
 
 /// The partitions of a fetch, resolved; those that may not be read become errors in `guard`.
@@ -97,6 +117,8 @@ impl<'a> Reader<'a> {
         };
         let topics = targets.found.iter().map(|found| found.as_ref().ok().cloned()).collect();
         let partitions = targets.found.into_iter().zip(&targets.plan.partitions).map(open).collect();
+        // No more than a second's worth at once, so that the debt is waited off soon (Kafka bounds it by its windows).
+        let allowance = services.quotas.rate(QUOTA, context.client()).map_or(usize::MAX, |rate| rate as usize);
         let wait = Duration::from_millis(request.max_wait_ms.clamp(0, limits::FETCH_WAIT_MS) as u64);
         Self {
             services,
@@ -105,8 +127,8 @@ impl<'a> Reader<'a> {
             topics,
             partitions,
             isolation: if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
-            max_bytes: (request.max_bytes.max(0) as usize).min(limits::FETCH_BYTES),
-            min_bytes: request.min_bytes.max(0) as usize,
+            max_bytes: (request.max_bytes.max(0) as usize).min(limits::FETCH_BYTES).min(allowance),
+            min_bytes: (request.min_bytes.max(0) as usize).min(allowance),
             deadline: Instant::now() + wait,
         }
     }
@@ -213,6 +235,17 @@ impl<'a> Reader<'a> {
     }
 
     fn answer(self, pass: Pass) -> FetchResponse {
+        let quotas = &self.services.quotas;
+        let mut throttle_time_ms = 0;
+        if quotas.limits(QUOTA) {
+            // Others of the same user may have used it up during a wait.
+            throttle_time_ms = quotas.debt(QUOTA, self.context.client());
+            if throttle_time_ms > 0 && pass.bytes > 0 {
+                let session_id = self.services.fetch_sessions.withhold(&self.plan, &self.context.session.principal);
+                return FetchResponse { throttle_time_ms, session_id, ..FetchResponse::default() };
+            }
+            throttle_time_ms = quotas.charge(QUOTA, self.context.client(), pass.bytes as f64);
+        }
         let told: Vec<_> = pass
             .answers
             .iter()
@@ -237,6 +270,7 @@ impl<'a> Reader<'a> {
             }
         }
         FetchResponse {
+            throttle_time_ms,
             session_id: self.plan.session_id,
             topics,
             leaders: if leader_named { vec![self.endpoint()] } else { Vec::new() },

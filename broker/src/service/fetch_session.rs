@@ -53,6 +53,8 @@ impl Wanted {
 }
 
 struct Session {
+    /// What it takes in memory, about.
+    bytes: usize,
     principal: Principal,
     next_epoch: i32,
     partitions: IndexMap<Key, Wanted>,
@@ -73,7 +75,14 @@ pub(super) struct Plan {
 /// All sessions of this broker.
 #[derive(Default)]
 pub struct FetchSessions {
-    sessions: Mutex<HashMap<i32, Session>>,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_id: HashMap<i32, Session>,
+    /// What all of them take in memory, about.
+    bytes: usize,
 }
 
 impl FetchSessions {
@@ -82,11 +91,9 @@ impl FetchSessions {
         let mut sessions = self.sessions.lock();
         let (id, epoch) = (request.session_id, request.session_epoch);
         if epoch == FINAL_EPOCH || epoch == 0 {
-            if sessions.get(&id).is_some_and(|session| session.principal == *principal) {
-                sessions.remove(&id);
-            }
+            sessions.end(id, principal);
             let partitions = named(request);
-            let session_id = if epoch == 0 { open(&mut sessions, principal, &partitions) } else { 0 };
+            let session_id = if epoch == 0 { sessions.open(principal, &partitions) } else { 0 };
             return Ok(Plan {
                 partitions: partitions.into_iter().collect(),
                 session_id,
@@ -94,7 +101,8 @@ impl FetchSessions {
                 position: 0,
             });
         }
-        let session = sessions
+        let Sessions { by_id, bytes } = &mut *sessions;
+        let session = by_id
             .get_mut(&id)
             .filter(|session| session.principal == *principal)
             .ok_or(ResponseError::FetchSessionIdNotFound)?;
@@ -104,11 +112,36 @@ impl FetchSessions {
         session.next_epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         session.used = Instant::now();
         session.update(request);
+        *bytes = *bytes - session.bytes + session.take_stock();
+        if *bytes > limits::FETCH_SESSION_BYTES {
+            // The client goes on without a session, or with a new one when there is room.
+            sessions.end(id, principal);
+            return Err(ResponseError::FetchSessionIdNotFound);
+        }
+        let session = sessions.by_id.get(&id).ok_or(ResponseError::FetchSessionIdNotFound)?;
         let position = session.start.min(session.partitions.len());
         let (before, from) = session.partitions.as_slice().split_at(position);
         let in_order = from.iter().chain(before.iter());
         let partitions = in_order.map(|(key, wanted)| (key.clone(), wanted.clone())).collect();
         Ok(Plan { partitions, session_id: id, incremental: true, position })
+    }
+
+    /// A request that is put off: a session that was there goes on, and none is begun. Returns its id.
+    pub(super) fn pass(&self, request: &FetchRequest, principal: &Principal) -> Result<i32, ResponseError> {
+        if matches!(request.session_epoch, FINAL_EPOCH | 0) {
+            self.sessions.lock().end(request.session_id, principal);
+            return Ok(0);
+        }
+        Ok(self.plan(request, principal)?.session_id)
+    }
+
+    /// The answer to this plan is put off: a session that it began ends again. Returns the id to be told.
+    pub(super) fn withhold(&self, plan: &Plan, principal: &Principal) -> i32 {
+        if plan.incremental {
+            return plan.session_id;
+        }
+        self.sessions.lock().end(plan.session_id, principal);
+        0
     }
 
     /// Remembers what a session was told of each partition of its plan, and where to start next.
@@ -117,7 +150,7 @@ impl FetchSessions {
             return;
         }
         let mut sessions = self.sessions.lock();
-        let Some(session) = sessions.get_mut(&plan.session_id) else { return };
+        let Some(session) = sessions.by_id.get_mut(&plan.session_id) else { return };
         for ((key, _), told) in plan.partitions.iter().zip(told) {
             if let Some(wanted) = session.partitions.get_mut(key) {
                 wanted.told = *told;
@@ -129,7 +162,7 @@ impl FetchSessions {
     }
 
     pub fn len(&self) -> usize {
-        self.sessions.lock().len()
+        self.sessions.lock().by_id.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -145,6 +178,12 @@ impl Plan {
 }
 
 impl Session {
+    /// Counts anew what the session takes.
+    fn take_stock(&mut self) -> usize {
+        self.bytes = bytes_of(&self.partitions);
+        self.bytes
+    }
+
     fn update(&mut self, request: &FetchRequest) {
         let forgotten: HashSet<Key> = request
             .forgotten_topics_data
@@ -185,28 +224,94 @@ fn detach(name: &StrBytes) -> StrBytes {
     StrBytes::from_string(name.to_string())
 }
 
-/// Starts a session when there is room (or an old one to evict); 0 means none.
-fn open(sessions: &mut HashMap<i32, Session>, principal: &Principal, partitions: &IndexMap<Key, Wanted>) -> i32 {
-    if partitions.is_empty() || partitions.len() > limits::PARTITIONS_PER_FETCH {
-        return 0;
-    }
-    let now = Instant::now();
-    if sessions.len() >= limits::FETCH_SESSIONS {
-        let oldest = sessions.iter().min_by_key(|(_, session)| session.used).map(|(id, session)| (*id, session.used));
-        match oldest {
-            Some((id, used)) if now.duration_since(used) >= MIN_EVICTION_AGE => sessions.remove(&id),
-            _ => return 0,
-        };
-    }
-    let mut random = rand::rng();
-    let id = loop {
-        let id = random.random_range(1..i32::MAX);
-        if !sessions.contains_key(&id) {
-            break id;
+/// About what partitions take: their entries in the map, and their names.
+fn bytes_of(partitions: &IndexMap<Key, Wanted>) -> usize {
+    let entry = size_of::<(Key, Wanted)>() + 2 * size_of::<usize>();
+    partitions.keys().map(|key| entry + key.name.len()).sum()
+}
+
+impl Sessions {
+    fn end(&mut self, id: i32, principal: &Principal) {
+        if self.by_id.get(&id).is_some_and(|session| session.principal == *principal) {
+            self.remove(id);
         }
-    };
-    let session =
-        Session { principal: principal.clone(), next_epoch: 1, partitions: partitions.clone(), start: 0, used: now };
-    sessions.insert(id, session);
-    id
+    }
+
+    fn remove(&mut self, id: i32) {
+        if let Some(session) = self.by_id.remove(&id) {
+            self.bytes -= session.bytes;
+        }
+    }
+
+    /// Starts a session when there is room (or an old one to evict); 0 means none.
+    fn open(&mut self, principal: &Principal, partitions: &IndexMap<Key, Wanted>) -> i32 {
+        let bytes = bytes_of(partitions);
+        if partitions.is_empty() || partitions.len() > limits::PARTITIONS_PER_FETCH {
+            return 0;
+        }
+        let now = Instant::now();
+        while self.by_id.len() >= limits::FETCH_SESSIONS || self.bytes + bytes > limits::FETCH_SESSION_BYTES {
+            let oldest = self.by_id.iter().min_by_key(|(_, session)| session.used);
+            match oldest.map(|(id, session)| (*id, session.used)) {
+                Some((id, used)) if now.duration_since(used) >= MIN_EVICTION_AGE => self.remove(id),
+                _ => return 0,
+            }
+        }
+        let mut random = rand::rng();
+        let id = loop {
+            let id = random.random_range(1..i32::MAX);
+            if !self.by_id.contains_key(&id) {
+                break id;
+            }
+        };
+        let (principal, partitions) = (principal.clone(), partitions.clone());
+        let session = Session { bytes, principal, next_epoch: 1, partitions, start: 0, used: now };
+        self.bytes += bytes;
+        self.by_id.insert(id, session);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::fetch_request::FetchTopic;
+
+    use super::*;
+
+    fn request(partitions: i32, name: &str) -> FetchRequest {
+        let partitions = (0..partitions).map(|index| FetchPartition::default().with_partition(index)).collect();
+        let name = kafka_protocol::messages::TopicName(StrBytes::from_string(name.to_owned()));
+        let topic = FetchTopic::default().with_topic(name).with_partitions(partitions);
+        FetchRequest::default().with_session_id(0).with_session_epoch(0).with_topics(vec![topic])
+    }
+
+    #[test]
+    fn sessions_are_bounded_in_bytes() {
+        let sessions = FetchSessions::default();
+        let alice = Principal::user("alice");
+        let large = request(50_000, "a-topic-with-many-partitions");
+        let opened = |request: &FetchRequest| sessions.plan(request, &alice).map_or(0, |plan| plan.session_id);
+        let ids: Vec<i32> = (0..50).map(|_| opened(&large)).take_while(|id| *id != 0).collect();
+        assert!(!ids.is_empty() && ids.len() < 50, "{} sessions", ids.len());
+        assert!(sessions.sessions.lock().bytes <= limits::FETCH_SESSION_BYTES);
+        let more = request(50_000, "another").with_session_id(ids[0]).with_session_epoch(1);
+        assert_eq!(sessions.plan(&more, &alice).err(), Some(ResponseError::FetchSessionIdNotFound));
+        let end = |id| large.clone().with_session_id(id).with_session_epoch(FINAL_EPOCH);
+        ids.iter().for_each(|id| drop(sessions.plan(&end(*id), &alice)));
+        assert_eq!((sessions.len(), sessions.sessions.lock().bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_request_that_is_put_off_begins_no_session_and_goes_on_with_one() {
+        let sessions = FetchSessions::default();
+        let alice = Principal::user("alice");
+        assert_eq!(sessions.pass(&request(1, "t"), &alice), Ok(0));
+        assert!(sessions.is_empty());
+        let plan = sessions.plan(&request(1, "t"), &alice).unwrap_or_else(|error| panic!("{error}"));
+        let next = FetchRequest::default().with_session_id(plan.session_id).with_session_epoch(1);
+        assert_eq!(sessions.pass(&next, &alice), Ok(plan.session_id));
+        assert_eq!(sessions.pass(&next, &alice), Err(ResponseError::InvalidFetchSessionEpoch));
+        let began = sessions.plan(&request(1, "t"), &alice).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((sessions.withhold(&began, &alice), sessions.len()), (0, 1));
+    }
 }

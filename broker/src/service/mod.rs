@@ -1,6 +1,7 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
 mod acl_filter;
+mod alter_client_quotas;
 mod alter_configs;
 mod alter_user_scram_credentials;
 mod api_versions;
@@ -13,6 +14,7 @@ mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -46,6 +48,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::quota::{Client, Quotas};
 use crate::auth::sasl::Authenticator;
 use crate::auth::{Access, Authorized, Authorizer, Guarded, Refusal, Session};
 use crate::catalog::topic_config::TopicDefaults;
@@ -58,7 +61,7 @@ use crate::metrics::Metrics;
 use crate::store::PartitionId;
 
 pub use api_versions::api_versions;
-pub use dispatch::dispatch;
+pub use dispatch::{Answered, dispatch};
 pub use fetch::fetch;
 pub use fetch_session::FetchSessions;
 pub use produce::{Produced, produce};
@@ -75,6 +78,7 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
+    pub quotas: Arc<Quotas>,
     /// Held while topics are made, grown or deleted, so that partitions and catalog change together.
     pub topic_changes: tokio::sync::Mutex<()>,
     /// Changes under way, which go on when the client that asked has gone.
@@ -114,6 +118,18 @@ pub struct Context {
     pub session: Arc<Session>,
     /// Host and port that this listener advertises.
     pub advertised: (StrBytes, i32),
+}
+
+impl Context {
+    /// Lets go of the request's frame, for an answer that is long in coming.
+    pub fn detach(&mut self) {
+        self.client_id = self.client_id.as_ref().map(|id| StrBytes::from_string(id.to_string()));
+    }
+
+    /// Who is held to quotas.
+    pub fn client(&self) -> Client<'_> {
+        Client::new(&self.session, self.client_id.as_deref())
+    }
 }
 
 /// How one request type is answered.

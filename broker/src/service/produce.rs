@@ -49,6 +49,15 @@ impl Produced {
         (self.acks != Acks::None).then_some(self.response)
     }
 
+    /// Mutes the connection for so long, and tells the client.
+    pub fn throttle(&mut self, throttle_ms: i32) {
+        self.response.throttle_time_ms = throttle_ms;
+    }
+
+    pub fn throttle_ms(&self) -> i32 {
+        self.response.throttle_time_ms
+    }
+
     /// True when nothing has to be waited for.
     pub fn is_ready(&self) -> bool {
         self.waiting.is_empty()

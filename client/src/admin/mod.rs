@@ -10,6 +10,7 @@ mod configs;
 mod connection;
 mod groups;
 mod offsets;
+mod quotas;
 mod topics;
 mod users;
 
@@ -19,5 +20,6 @@ pub use configs::{Alteration, ConfigChange, ConfigEntry, ConfigResource, ConfigS
 pub use connection::Admin;
 pub use groups::{Group, GroupListing, GroupMember, TopicPartitions};
 pub use offsets::{CommittedOffset, Lag, OffsetSpec, TopicPartition};
+pub use quotas::{Quota, QuotaAlteration, QuotaEntity, QuotaName};
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, Partition, Topic, TopicId};
 pub use users::{DEFAULT_ITERATIONS, ScramCredential, ScramMechanism, ScramUpsert};

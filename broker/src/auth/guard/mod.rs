@@ -3,6 +3,7 @@
 mod acls;
 mod configs;
 mod groups;
+mod quotas;
 mod records;
 mod topics;
 mod users;

@@ -1,0 +1,120 @@
+//! How a request is begun, and what its answer says of quotas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use kafka_protocol::messages::{ApiKey, ProduceRequest};
+use tokio::time::Instant;
+
+use super::budget::Share;
+use super::metered::Metered;
+use crate::catalog::quota::QuotaKey;
+use crate::protocol::api::{ProtocolError, Request};
+use crate::protocol::{Response, encode, throttle};
+use crate::service::{Answered, Context, Services, api_versions, dispatch, produce};
+
+/// An answer that is made: `None` when the client wants none; and how long the connection is muted afterwards.
+pub(super) struct Made {
+    pub(super) response: Option<Response>,
+    pub(super) throttle_ms: i32,
+}
+
+impl From<Response> for Made {
+    fn from(response: Response) -> Self {
+        Self { response: Some(response), throttle_ms: 0 }
+    }
+}
+
+impl From<Answered> for Made {
+    fn from(answered: Answered) -> Self {
+        Self { response: Some(answered.response), throttle_ms: answered.throttle_ms }
+    }
+}
+
+/// An answer that is being made.
+pub(super) type Answer = BoxFuture<'static, Result<Made, ProtocolError>>;
+
+/// Requests that change the catalog. Metadata may make topics.
+pub(super) fn changes_things(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::DeleteRecords
+            | ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::CreateAcls
+            | ApiKey::DeleteAcls
+            | ApiKey::AlterUserScramCredentials
+            | ApiKey::AlterClientQuotas
+            | ApiKey::InitProducerId
+            | ApiKey::Metadata
+    )
+}
+
+/// Answers a request, and holds it to the quota of processor time if there is one.
+pub(super) async fn answer(
+    services: Arc<Services>,
+    context: Context,
+    request: Request,
+    budget: Option<Share>,
+) -> Result<Answered, ProtocolError> {
+    const KEY: QuotaKey = QuotaKey::RequestPercentage;
+    if !services.quotas.limits(KEY) {
+        return dispatch(services, context, request, budget).await;
+    }
+    let (api, version) = (request.api.key, request.version);
+    let mut who = context.clone();
+    who.detach();
+    let (answered, spent) = Metered::new(dispatch(Arc::clone(&services), context, request, budget)).await;
+    let mut answered = answered?;
+    let throttle_ms = services.quotas.charge(KEY, who.client(), milliseconds(spent));
+    if throttle_ms > answered.throttle_ms {
+        throttle::tell(api, version, &mut answered.response, throttle_ms);
+        answered.throttle_ms = throttle_ms;
+    }
+    Ok(answered)
+}
+
+fn milliseconds(spent: Duration) -> f64 {
+    spent.as_secs_f64() * 1000.0
+}
+
+/// Appends at once; the future waits for what the client's acks demand. Also how long a quota mutes the connection (ms).
+pub(super) fn append(services: &Services, context: &Context, request: Request) -> (Answer, i32) {
+    let (version, correlation_id) = (request.version, request.correlation_id);
+    let size = request.body.len();
+    let quotas = &services.quotas;
+    let began = quotas.limits(QuotaKey::RequestPercentage).then(Instant::now);
+    let decoded = match request.decode::<ProduceRequest>() {
+        Ok(decoded) => decoded,
+        Err(error) => return (Box::pin(async { Err(error) }), 0),
+    };
+    drop(request);
+    let mut produced = produce(services, context, decoded);
+    if produced.failed_silently() {
+        return (Box::pin(async { Err(ProtocolError::Unacknowledged) }), 0);
+    }
+    let bandwidth = quotas.charge(QuotaKey::ProducerByteRate, context.client(), size as f64);
+    let time = began.map(|began| milliseconds(began.elapsed()));
+    let time = time.map_or(0, |spent| quotas.charge(QuotaKey::RequestPercentage, context.client(), spent));
+    produced.throttle(bandwidth.max(time));
+    let throttle_ms = produced.throttle_ms();
+    let answer = Box::pin(async move {
+        // The connection is muted already, from the moment of the append.
+        let response = produced.finish().await.map(|response| encode(&response, version, correlation_id));
+        Ok(Made { response: response.transpose()?, throttle_ms: 0 })
+    });
+    (answer, throttle_ms)
+}
+
+/// ApiVersions of a version we do not know is answered in version 0, with the list.
+pub(super) fn versions(request: &Request) -> Result<Response, ProtocolError> {
+    let version = if request.served() { request.version } else { 0 };
+    if request.served() {
+        request.decode::<kafka_protocol::messages::ApiVersionsRequest>()?;
+    }
+    encode(&api_versions(request.served()), version, request.correlation_id)
+}
