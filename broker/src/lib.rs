@@ -15,9 +15,11 @@ pub mod metrics;
 pub mod protocol;
 pub mod server;
 pub mod service;
+pub mod state_topic;
 pub mod store;
 pub mod tls;
 pub mod trust;
+pub mod txn;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

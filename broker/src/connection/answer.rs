@@ -12,7 +12,7 @@ use super::metered::Metered;
 use crate::catalog::quota::QuotaKey;
 use crate::protocol::api::{ProtocolError, Request};
 use crate::protocol::{Response, encode, throttle};
-use crate::service::{Answered, Context, Services, api_versions, dispatch, produce};
+use crate::service::{Answered, Context, Producing, Services, api_versions, dispatch, produce};
 
 /// An answer that is made: `None` when the client wants none; and how long the connection is muted afterwards.
 pub(super) struct Made {
@@ -50,6 +50,8 @@ pub(super) fn changes_things(api: ApiKey) -> bool {
             | ApiKey::AlterUserScramCredentials
             | ApiKey::AlterClientQuotas
             | ApiKey::InitProducerId
+            | ApiKey::WriteTxnMarkers
+            | ApiKey::TxnOffsetCommit
             | ApiKey::Metadata
     )
 }
@@ -83,7 +85,7 @@ fn milliseconds(spent: Duration) -> f64 {
 }
 
 /// Appends at once; the future waits for what the client's acks demand. Also how long a quota mutes the connection (ms).
-pub(super) fn append(services: &Services, context: &Context, request: Request) -> (Answer, i32) {
+pub(super) fn append(services: &Arc<Services>, context: &Context, request: Request) -> (Answer, i32) {
     let (version, correlation_id) = (request.version, request.correlation_id);
     let size = request.body.len();
     let quotas = &services.quotas;
@@ -93,17 +95,24 @@ pub(super) fn append(services: &Services, context: &Context, request: Request) -
         Err(error) => return (Box::pin(async { Err(error) }), 0),
     };
     drop(request);
-    let mut produced = produce(services, context, decoded);
-    if produced.failed_silently() {
+    let producing = produce(services, context, decoded);
+    if matches!(&producing, Producing::Written(produced) if produced.failed_silently()) {
         return (Box::pin(async { Err(ProtocolError::Unacknowledged) }), 0);
     }
     let bandwidth = quotas.charge(QuotaKey::ProducerByteRate, context.client(), size as f64);
     let time = began.map(|began| milliseconds(began.elapsed()));
     let time = time.map_or(0, |spent| quotas.charge(QuotaKey::RequestPercentage, context.client(), spent));
-    produced.throttle(bandwidth.max(time));
-    let throttle_ms = produced.throttle_ms();
+    let throttle_ms = bandwidth.max(time);
     let answer = Box::pin(async move {
+        let mut produced = match producing {
+            Producing::Written(produced) => produced,
+            Producing::Verifying(verified) => verified.await,
+        };
+        if produced.failed_silently() {
+            return Err(ProtocolError::Unacknowledged);
+        }
         // The connection is muted already, from the moment of the append.
+        produced.throttle(throttle_ms);
         let response = produced.finish().await.map(|response| encode(&response, version, correlation_id));
         Ok(Made { response: response.transpose()?, throttle_ms: 0 })
     });

@@ -52,29 +52,29 @@ impl Partition {
         let checked = validate::validate(&batch, &config, now)?;
         let flush = if acks == Acks::All { Flush::Now } else { Flush::Soon };
         let stamped = (config.timestamp_type == TimestampType::LogAppendTime).then_some(now);
-        self.append_checked(&handle, checked.header, &checked.records, flush, stamped, Verified::By(guard))
+        self.append_checked(&handle, checked.header, &checked.records, flush, stamped, guard)
     }
 
     /// Appends records of the broker's own (offsets, catalog), as one uncompressed batch.
     pub fn append_records(&self, records: &[records::NewRecord]) -> Result<Appended, LogError> {
         let handle = self.handle()?;
         let (header, body) = validate::own_batch(records, &self.config.load())?;
-        self.append_checked(&handle, header, &body, Flush::Now, None, Verified::Already)
+        self.append_checked(&handle, header, &body, Flush::Now, None, None)
     }
 
-    /// The same as part of a producer's transaction, which the caller has verified.
+    /// The same as part of a transaction of this producer (id and epoch).
     pub fn append_transactional(
         &self,
         records: &[records::NewRecord],
-        producer_id: i64,
-        producer_epoch: i16,
+        producer: (i64, i16),
+        guard: Option<VerificationGuard>,
     ) -> Result<Appended, LogError> {
         let handle = self.handle()?;
         let (mut header, body) = validate::own_batch(records, &self.config.load())?;
-        (header.producer_id, header.producer_epoch) = (producer_id, producer_epoch);
+        (header.producer_id, header.producer_epoch) = producer;
         header.attributes = header.attributes.with_transactional();
         header.seal(&body);
-        self.append_checked(&handle, header, &body, Flush::Now, None, Verified::Already)
+        self.append_checked(&handle, header, &body, Flush::Now, None, guard)
     }
 
     /// Ends a producer's transaction in this partition.
@@ -109,11 +109,11 @@ impl Partition {
         records: &[u8],
         flush: Flush,
         stamped: Option<i64>,
-        verified: Verified,
+        guard: Option<VerificationGuard>,
     ) -> Result<Appended, LogError> {
         let now = self.clock.now_ms();
         let mut tail = handle.tail.lock();
-        let verified = verified.holds(handle, &tail, &header)?;
+        let verified = guard.map_or(Ok(false), |guard| guard.holds(handle, &tail, &header))?;
         let update = match tail.producers.check(&header, tail.next_offset, verified, now)? {
             Verdict::New(update) => update,
             verdict => return self.seen_before(handle, verdict, stamped.is_some()),
@@ -197,26 +197,13 @@ impl Partition {
     }
 }
 
-/// Why a batch may begin a transaction.
-enum Verified {
-    /// The caller is the one who knows.
-    Already,
-    /// The coordinator was asked, unless there is no guard.
-    By(Option<VerificationGuard>),
-}
-
-impl Verified {
+impl VerificationGuard {
     fn holds(self, handle: &Handle, tail: &Tail, header: &BatchHeader) -> Result<bool, LogError> {
-        let guard = match self {
-            Self::Already => return Ok(true),
-            Self::By(None) => return Ok(false),
-            Self::By(Some(guard)) => guard,
-        };
-        if guard.leader_epoch != handle.leader_epoch {
+        if self.leader_epoch != handle.leader_epoch {
             return Err(LogError::NotLeader);
         }
         let ends = tail.producers.ends_unless_open(header.producer_id, header.producer_epoch);
-        Ok(guard.producer_id == header.producer_id && ends.is_none_or(|ends| ends == guard.ends))
+        Ok(self.producer_id == header.producer_id && ends.is_none_or(|ends| ends == self.ends))
     }
 }
 

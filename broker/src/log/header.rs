@@ -197,6 +197,11 @@ pub fn sequence_after(sequence: i32, by: i32) -> i32 {
     ((i64::from(sequence) + i64::from(by)) & i64::from(i32::MAX)) as i32
 }
 
+/// Whether the bytes, if they are a batch, say that they belong to a transaction.
+pub fn is_transactional(batch: &[u8]) -> bool {
+    batch.get(ATTRIBUTES_AT + 1).is_some_and(|low| i16::from(*low) & TRANSACTIONAL_BIT != 0)
+}
+
 /// The CRC-32C that a whole batch should carry.
 pub fn crc_of(batch: &[u8]) -> u32 {
     crc32c::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default())

@@ -81,6 +81,14 @@ pub async fn dispatch<H: Send>(
         ApiKey::AlterUserScramCredentials => {
             answer::<AlterUserScramCredentialsRequest>(services, context, request).await
         }
+        ApiKey::AddPartitionsToTxn => answer::<AddPartitionsToTxnRequest>(services, context, request).await,
+        ApiKey::AddOffsetsToTxn => answer::<AddOffsetsToTxnRequest>(services, context, request).await,
+        ApiKey::EndTxn => answer::<EndTxnRequest>(services, context, request).await,
+        ApiKey::WriteTxnMarkers => answer::<WriteTxnMarkersRequest>(services, context, request).await,
+        ApiKey::TxnOffsetCommit => answer::<TxnOffsetCommitRequest>(services, context, request).await,
+        ApiKey::DescribeProducers => answer::<DescribeProducersRequest>(services, context, request).await,
+        ApiKey::DescribeTransactions => answer::<DescribeTransactionsRequest>(services, context, request).await,
+        ApiKey::ListTransactions => answer::<ListTransactionsRequest>(services, context, request).await,
         ApiKey::DescribeCluster => answer::<DescribeClusterRequest>(services, context, request).await,
         key => Err(ProtocolError::UnknownApi(key as i16)),
     }

@@ -1,6 +1,8 @@
 //! One file per request family: an authorized request in, its response out. Services know no sockets.
 
 mod acl_filter;
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_user_scram_credentials;
@@ -18,8 +20,11 @@ mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
 mod describe_user_scram_credentials;
 mod dispatch;
+mod end_txn;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
@@ -31,6 +36,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -40,6 +46,10 @@ mod produce;
 mod producer_ids;
 mod sync_group;
 mod topics;
+mod transactions;
+mod txn_offset_commit;
+mod verification;
+mod write_txn_markers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -59,13 +69,15 @@ use crate::group;
 use crate::log::{LogError, Logs, Partition};
 use crate::metrics::Metrics;
 use crate::store::PartitionId;
+use crate::txn;
 
 pub use api_versions::api_versions;
 pub use dispatch::{Answered, dispatch};
 pub use fetch::fetch;
 pub use fetch_session::FetchSessions;
-pub use produce::{Produced, produce};
+pub use produce::{Produced, Producing, produce};
 pub use producer_ids::ProducerIds;
+pub use transactions::{LocalMarkers, NewProducerIds};
 
 /// What services work with; made once at start.
 pub struct Services {
@@ -76,7 +88,8 @@ pub struct Services {
     pub logs: Arc<Logs>,
     pub groups: Arc<group::Coordinator>,
     pub metrics: Arc<Metrics>,
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<ProducerIds>,
+    pub transactions: Arc<txn::Coordinator>,
     pub fetch_sessions: FetchSessions,
     pub quotas: Arc<Quotas>,
     /// Held while topics are made, grown or deleted, so that partitions and catalog change together.

@@ -1,8 +1,10 @@
 //! Produce: appends at once, in the order in which requests came, and answers when the records are as safe as asked.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
@@ -13,10 +15,12 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::verification::{Verdicts, Verification};
 use super::{Context, Services};
-use crate::auth::{Authorized, authorize};
+use crate::auth::{Access, authorize};
 use crate::catalog::{Image, Topic};
 use crate::limits;
+use crate::log::header::is_transactional;
 use crate::log::{Acks, Appended, LogError};
 
 /// First version that names topics by id.
@@ -54,10 +58,6 @@ impl Produced {
         self.response.throttle_time_ms = throttle_ms;
     }
 
-    pub fn throttle_ms(&self) -> i32 {
-        self.response.throttle_time_ms
-    }
-
     /// True when nothing has to be waited for.
     pub fn is_ready(&self) -> bool {
         self.waiting.is_empty()
@@ -70,29 +70,83 @@ impl Produced {
     }
 }
 
-/// Appends every batch of a request.
-pub fn produce(services: &Services, context: &Context, request: ProduceRequest) -> Produced {
-    let timeout = Duration::from_millis(request.timeout_ms.clamp(0, limits::PRODUCE_TIMEOUT_MS) as u64);
-    let deadline = Instant::now() + timeout;
-    let acks = match request.acks {
-        0 => Ok(Acks::None),
-        1 => Ok(Acks::Leader),
-        -1 => Ok(Acks::All),
-        _ => Err(ResponseError::InvalidRequiredAcks),
-    };
+/// A produce request that was begun.
+pub enum Producing {
+    Written(Produced),
+    /// A transaction begins in some partition, and its coordinator is asked first.
+    Verifying(BoxFuture<'static, Produced>),
+}
+
+/// Appends every batch of a request, at once unless a coordinator has to be asked.
+pub fn produce(services: &Arc<Services>, context: &Context, request: ProduceRequest) -> Producing {
+    let terms = Terms::of(&request);
+    match authorize(request, services.access(&context.session)) {
+        Ok(authorized) => {
+            let allowed = authorized.into_parts();
+            let image = allowed.2.image();
+            let Some(verification) = Verification::of(services, image, &allowed.0, context.version) else {
+                return Producing::Written(append(services, context, allowed, terms, &Verdicts::default()));
+            };
+            let services = Arc::clone(services);
+            let mut context = context.clone();
+            context.detach();
+            Producing::Verifying(Box::pin(async move {
+                let verdicts = verification.ask(&services).await;
+                append(&services, &context, allowed, terms, &verdicts)
+            }))
+        }
+        Err((refusal, request)) => {
+            let responses = request.topic_data.iter().map(|topic| refuse(topic, refusal.0)).collect();
+            let response = ProduceResponse::default().with_responses(responses);
+            let acks = terms.acks.unwrap_or(Acks::Leader);
+            Producing::Written(Produced { response, waiting: Vec::new(), acks, deadline: terms.deadline })
+        }
+    }
+}
+
+/// What the client asks for, whatever the records are.
+struct Terms {
+    acks: Result<Acks, ResponseError>,
+    deadline: Instant,
+    transactional: bool,
+}
+
+impl Terms {
+    fn of(request: &ProduceRequest) -> Self {
+        let timeout = Duration::from_millis(request.timeout_ms.clamp(0, limits::PRODUCE_TIMEOUT_MS) as u64);
+        let acks = match request.acks {
+            0 => Ok(Acks::None),
+            1 => Ok(Acks::Leader),
+            -1 => Ok(Acks::All),
+            _ => Err(ResponseError::InvalidRequiredAcks),
+        };
+        Self { acks, deadline: Instant::now() + timeout, transactional: request.transactional_id.is_some() }
+    }
+}
+
+/// The request, what of it is refused, and the access that decided so.
+type Allowed = (ProduceRequest, Vec<TopicProduceData>, Access);
+
+fn append(
+    services: &Services,
+    context: &Context,
+    allowed: Allowed,
+    terms: Terms,
+    verdicts: &Verdicts,
+) -> Produced {
+    let Terms { acks, deadline, transactional } = terms;
     let mut work = Work {
         services,
         context,
         acks: acks.unwrap_or(Acks::Leader),
         invalid: acks.err(),
+        transactional,
+        verdicts,
         waiting: Vec::new(),
         leader_named: false,
         seen: HashSet::new(),
     };
-    let responses = match authorize(request, services.access(&context.session)) {
-        Ok(request) => work.append_allowed(request),
-        Err((refusal, request)) => request.topic_data.iter().map(|topic| refuse(topic, refusal.0)).collect(),
-    };
+    let responses = work.append_allowed(allowed);
     let mut response = ProduceResponse::default().with_responses(responses);
     if work.leader_named {
         response.node_endpoints = vec![work.endpoint()];
@@ -105,6 +159,9 @@ struct Work<'a> {
     context: &'a Context,
     acks: Acks,
     invalid: Option<ResponseError>,
+    /// The request names a transactional id, which the client may write with.
+    transactional: bool,
+    verdicts: &'a Verdicts,
     waiting: Vec<(usize, usize, Appended)>,
     leader_named: bool,
     /// Partitions that the request has named.
@@ -112,8 +169,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn append_allowed(&mut self, request: Authorized<ProduceRequest>) -> Vec<TopicProduceResponse> {
-        let (request, denied, access) = request.into_parts();
+    fn append_allowed(&mut self, (request, denied, access): Allowed) -> Vec<TopicProduceResponse> {
         let mut responses = Vec::with_capacity(request.topic_data.len() + denied.len());
         for topic in request.topic_data {
             let position = responses.len();
@@ -130,12 +186,7 @@ impl Work<'_> {
         data: &TopicProduceData,
         position: usize,
     ) -> Vec<PartitionProduceResponse> {
-        let topic = if self.context.version >= TOPIC_IDS {
-            image.topic_by_id(data.topic_id).ok_or(ResponseError::UnknownTopicId)
-        } else {
-            image.topic(&data.name).ok_or(ResponseError::UnknownTopicOrPartition)
-        };
-        let topic = match (self.invalid, topic) {
+        let topic = match (self.invalid, topic_of(image, data, self.context.version)) {
             (Some(error), _) => Err(error),
             (None, topic) => topic,
         };
@@ -195,7 +246,15 @@ impl Work<'_> {
             message: "the request holds no records for this partition".to_owned(),
         })?;
         let bytes = records.len() as u64;
-        let appended = partition.append(records, self.acks)?;
+        if !self.transactional && is_transactional(&records) {
+            return Err(refused(
+                ResponseError::TransactionalIdAuthorizationFailed,
+                "a transactional batch, and the request names no transactional id",
+            ));
+        }
+        let verdict = self.verdicts.of(topic.id, data.index);
+        let guard = verdict.map_err(|code| refused(code, "the transaction's coordinator does not allow it"))?;
+        let appended = partition.append_verified(records, self.acks, guard)?;
         self.services.metrics.produced(topic.name.as_str(), bytes);
         Ok(appended)
     }
@@ -204,6 +263,23 @@ impl Work<'_> {
         let (host, port) = self.context.advertised.clone();
         NodeEndpoint::default().with_node_id(BrokerId(self.services.config.node_id)).with_host(host).with_port(port)
     }
+}
+
+/// The topic that a request means: by id from version 13 on.
+pub(super) fn topic_of<'a>(
+    image: &'a Image,
+    data: &TopicProduceData,
+    version: i16,
+) -> Result<&'a Arc<Topic>, ResponseError> {
+    if version >= TOPIC_IDS {
+        image.topic_by_id(data.topic_id).ok_or(ResponseError::UnknownTopicId)
+    } else {
+        image.topic(&data.name).ok_or(ResponseError::UnknownTopicOrPartition)
+    }
+}
+
+fn refused(code: ResponseError, message: &str) -> LogError {
+    LogError::Refused { code, message: message.to_owned() }
 }
 
 fn answer_for(topic: &TopicProduceData) -> TopicProduceResponse {

@@ -6,4 +6,5 @@ mod groups;
 mod quotas;
 mod records;
 mod topics;
+mod transactions;
 mod users;
