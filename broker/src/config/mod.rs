@@ -162,13 +162,34 @@ pub struct Limits {
 pub struct Groups {
     /// The first members of an empty group wait this long for others (milliseconds).
     pub initial_rebalance_delay_ms: u64,
-    /// Members of one group.
+    /// Members of one classic group.
     pub max_size: usize,
     /// Session timeouts that members may ask for (milliseconds).
     pub min_session_timeout_ms: u64,
     pub max_session_timeout_ms: u64,
     /// Offsets of a group without members are forgotten after this long (minutes).
     pub offsets_retention_minutes: u64,
+    /// A member of a consumer group is out after this long without a heartbeat (milliseconds).
+    pub consumer_session_timeout_ms: u64,
+    /// How often members of consumer groups are told to send heartbeats (milliseconds).
+    pub consumer_heartbeat_interval_ms: u64,
+    /// Members of one consumer group.
+    pub consumer_max_size: usize,
+    /// Server-side assignors, the default one first.
+    pub consumer_assignors: Vec<String>,
+    pub consumer_migration_policy: MigrationPolicy,
+    /// Subscriptions by regular expression are resolved again at least this often (milliseconds).
+    pub consumer_regex_refresh_interval_ms: u64,
+}
+
+/// Which way groups may change between the classic and the consumer protocol while they have members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MigrationPolicy {
+    Bidirectional,
+    Upgrade,
+    Downgrade,
+    Disabled,
 }
 
 impl Default for Groups {
@@ -180,6 +201,12 @@ impl Default for Groups {
             min_session_timeout_ms: 6_000,
             max_session_timeout_ms: 1_800_000,
             offsets_retention_minutes: 10_080,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_max_size: 10_000,
+            consumer_assignors: vec!["uniform".to_owned(), "range".to_owned()],
+            consumer_migration_policy: MigrationPolicy::Bidirectional,
+            consumer_regex_refresh_interval_ms: 600_000,
         }
     }
 }

@@ -80,10 +80,39 @@ const GROUPS: &[Setting] = &[
         "initial_rebalance_delay_ms",
         "The first members of an empty consumer group wait this long for others (milliseconds).",
     ),
-    setting("max_size", "Members of one group."),
+    setting("max_size", "Members of one group with the classic protocol."),
     setting("min_session_timeout_ms", "Shortest session timeout that a member may ask for (milliseconds)."),
     setting("max_session_timeout_ms", "Longest session timeout that a member may ask for (milliseconds)."),
     setting("offsets_retention_minutes", "Offsets of a group without members are forgotten after this long (minutes)."),
+    setting(
+        "consumer_session_timeout_ms",
+        "A member with the consumer protocol is put out after this long without a heartbeat (milliseconds). Kafka's \
+         `group.consumer.session.timeout.ms`.",
+    ),
+    setting(
+        "consumer_heartbeat_interval_ms",
+        "How often members with the consumer protocol are told to send heartbeats (milliseconds). Kafka's \
+         `group.consumer.heartbeat.interval.ms`.",
+    ),
+    setting(
+        "consumer_max_size",
+        "Members of one group with the consumer protocol. Kafka's `group.consumer.max.size`.",
+    ),
+    setting(
+        "consumer_assignors",
+        "Server-side assignors: `uniform` (balanced and sticky) and `range` (co-partitioned); the first one serves groups \
+         that do not ask for another. Kafka's `group.consumer.assignors`, whose class names are taken too.",
+    ),
+    setting(
+        "consumer_migration_policy",
+        "Which way groups may change between the classic and the consumer protocol while they have members: \
+         `bidirectional`, `upgrade`, `downgrade` or `disabled`. Kafka's `group.consumer.migration.policy`.",
+    ),
+    setting(
+        "consumer_regex_refresh_interval_ms",
+        "Subscriptions by regular expression are resolved again at least this often, and when topics change \
+         (milliseconds). Kafka's `group.consumer.regex.refresh.interval.ms`.",
+    ),
 ];
 
 const LIMITS: &[Setting] = &[

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::load::Origin;
 use super::{ClientCertificates, Config, Listener};
 use crate::auth::mapping::MappingRules;
+use crate::group::Assignor;
 use crate::catalog::topic_config::{self, TOPIC_CONFIGS, TopicDefaults};
 use crate::limits;
 
@@ -178,6 +179,27 @@ fn bounds(config: &Config, found: &mut Problems) {
         "groups.min_session_timeout_ms",
         "must not be above groups.max_session_timeout_ms",
     );
+    consumer_groups(config, found);
+}
+
+fn consumer_groups(config: &Config, found: &mut Problems) {
+    let groups = &config.groups;
+    found.unless(groups.consumer_max_size > 0, "groups.consumer_max_size", "must be at least 1");
+    let interval = groups.consumer_heartbeat_interval_ms;
+    found.unless(interval > 0, "groups.consumer_heartbeat_interval_ms", "must be at least 1");
+    found.unless(
+        interval < groups.consumer_session_timeout_ms,
+        "groups.consumer_heartbeat_interval_ms",
+        "must be below groups.consumer_session_timeout_ms, or no member lives long enough to send a heartbeat",
+    );
+    let refresh = groups.consumer_regex_refresh_interval_ms >= 10_000;
+    found.unless(refresh, "groups.consumer_regex_refresh_interval_ms", "must be at least 10000");
+    let assignors = &groups.consumer_assignors;
+    found.unless(!assignors.is_empty(), "groups.consumer_assignors", "is empty, so nothing could be shared out");
+    for name in assignors {
+        let sentence = format!("holds {name:?}, which is not an assignor: there are \"uniform\" and \"range\"");
+        found.unless(Assignor::parse(name).is_some(), "groups.consumer_assignors", sentence);
+    }
 }
 
 fn topic_defaults(config: &Config, found: &mut Problems) {

@@ -125,5 +125,5 @@ pub(super) fn versions(request: &Request) -> Result<Response, ProtocolError> {
     if request.served() {
         request.decode::<kafka_protocol::messages::ApiVersionsRequest>()?;
     }
-    encode(&api_versions(request.served()), version, request.correlation_id)
+    encode(&api_versions(version, request.served()), version, request.correlation_id)
 }

@@ -19,6 +19,7 @@ use super::records::{Key, OffsetValue, partition_of};
 use super::shard::{Cell, Shard};
 use super::state::{Change, Group, Now, State, Store};
 use super::timers::Timers;
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::log::LogError;
 use crate::log::records::NewRecord;
@@ -27,11 +28,16 @@ use crate::store::StoreError;
 /// Resolves when a change is durable.
 type Done = oneshot::Receiver<Result<(), ResponseError>>;
 
+/// A record's key and value, as they are written.
+pub(super) type Encoded = (Bytes, Option<Bytes>);
+
 /// Coordinates every group of this broker. [`Self::run`] has to run beside it.
 pub struct Coordinator {
     pub(super) settings: Arc<Settings>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: Arc<dyn OffsetsLog>,
+    /// The topics that consumer groups share out.
+    pub(super) catalog: Arc<Catalog>,
     /// One per partition of the log; absent until the log is open.
     pub(super) shards: OnceLock<Box<[Arc<Shard>]>>,
     pub(super) timers: Timers,
@@ -43,11 +49,17 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>, log: Arc<dyn OffsetsLog>) -> Arc<Self> {
+    pub fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn OffsetsLog>,
+        catalog: Arc<Catalog>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             settings: Arc::new(settings),
             clock,
             log,
+            catalog,
             shards: OnceLock::new(),
             timers: Timers::default(),
             failed: Mutex::new(Vec::new()),
@@ -65,6 +77,9 @@ impl Coordinator {
         } else {
             self.find_member_group(&join.group).map_err(refused)?
         };
+        if let Some(joined) = self.join_consumer(&cell, &join).await {
+            return joined;
+        }
         let member = Arc::clone(&join.member);
         let receiver = self.with(&cell, |group, now| group.join(join, now));
         // The sender is dropped when the member asked again on another connection.
@@ -89,7 +104,15 @@ impl Coordinator {
     pub async fn sync(self: &Arc<Self>, sync: Sync) -> SyncResult {
         check_group_id(&sync.identity.group)?;
         let cell = self.find_member_group(&sync.identity.group)?;
-        let receiver = self.with(&cell, |group, now| group.sync(sync, now));
+        let image = self.catalog.image();
+        let receiver = self.with(&cell, |group, now| match &mut group.consumer {
+            Some(consumer) => Err(consumer.classic_sync(&sync, &image, now)),
+            None => Ok(group.sync(sync, now)),
+        });
+        let receiver = match receiver {
+            Ok(receiver) => receiver,
+            Err(synced) => return synced,
+        };
         receiver.await.unwrap_or(Err(ResponseError::NotCoordinator))
     }
 
@@ -101,8 +124,14 @@ impl Coordinator {
             found => found?.ok_or(ResponseError::UnknownMemberId)?,
         };
         let now = self.now();
+        let mut group = cell.group.lock();
+        if let Some(consumer) = &mut group.consumer {
+            let beaten = consumer.classic_heartbeat(who, now);
+            self.arm(&cell, &mut group);
+            return beaten;
+        }
         // A heartbeat only moves deadlines back, so timers stay as they are.
-        cell.group.lock().heartbeat(who, now)
+        group.heartbeat(who, now)
     }
 
     /// Members leave, each named by its id, its instance id or both. One result for each.
@@ -115,6 +144,9 @@ impl Coordinator {
         let Some(cell) = self.shard(group)?.get(group)? else {
             return Ok(vec![Err(ResponseError::UnknownMemberId); members.len()]);
         };
+        if let Some(left) = self.leave_consumer(&cell, members) {
+            return left;
+        }
         self.with(&cell, |group, now| {
             if group.state == State::Dead {
                 return Err(ResponseError::CoordinatorNotAvailable);
@@ -192,7 +224,9 @@ impl Coordinator {
         let done = self.with(&cell, |group, now| match group.state {
             // Just deleted, or being loaded again: the client's next attempt tells.
             State::Dead => Err(ResponseError::CoordinatorNotAvailable),
-            State::Empty => self.delete(&cell, group, now),
+            State::Empty if group.consumer.as_ref().is_none_or(|consumer| consumer.is_empty()) => {
+                self.delete(&cell, group, now)
+            }
             _ => Err(ResponseError::NonEmptyGroup),
         })?;
         finished(done).await?;
@@ -209,7 +243,11 @@ impl Coordinator {
     ) -> Result<Done, ResponseError> {
         let mut records = offset_tombstones(&group.id, &group.partitions(|_| true));
         records.push((Key::Group { group: Arc::clone(&group.id) }, None));
-        let done = self.write(cell, group, records, Change::Deleted, now)?;
+        let mut records = encoded(records);
+        if let Some(consumer) = &group.consumer {
+            records.extend(consumer.tombstones().iter().map(|record| record.encode(&group.id)));
+        }
+        let done = self.write_encoded(cell, group, records, Change::Deleted, now)?;
         group.transition(State::Dead, now);
         Ok(done)
     }
@@ -244,7 +282,7 @@ impl Coordinator {
         self.shard(group)?.get(group)?.ok_or(ResponseError::UnknownMemberId)
     }
 
-    fn find_or_create(&self, group: &Arc<str>) -> Result<Arc<Cell>, ResponseError> {
+    pub(super) fn find_or_create(&self, group: &Arc<str>) -> Result<Arc<Cell>, ResponseError> {
         let shards = self.shards.get().ok_or(ResponseError::CoordinatorLoadInProgress)?;
         let shard = self.shard(group)?;
         if let Some(cell) = shard.get(group)? {
@@ -262,6 +300,13 @@ impl Coordinator {
         let now = self.now();
         let mut group = cell.group.lock();
         let answer = ask(&mut group, now);
+        self.store(cell, &mut group, now);
+        self.arm(cell, &mut group);
+        answer
+    }
+
+    /// Writes the metadata of a classic group, where it wants that.
+    pub(super) fn store(self: &Arc<Self>, cell: &Arc<Cell>, group: &mut Group, now: Now) {
         while let Some(store) = group.to_store.pop() {
             let value = match &store {
                 Store::Assignment { assignments, .. } => group.value(Some(assignments)),
@@ -269,15 +314,18 @@ impl Coordinator {
             };
             let record = (Key::Group { group: Arc::clone(&group.id) }, Some(value.encode()));
             // A refusal is told to whoever waits for the change.
-            let _ = self.write(cell, &mut group, vec![record], Change::Stored(store), now);
+            let _ = self.write(cell, group, vec![record], Change::Stored(store), now);
         }
+    }
+
+    /// Sets the group's timer when its next deadline comes earlier.
+    pub(super) fn arm(&self, cell: &Arc<Cell>, group: &mut Group) {
         if let Some(next) = group.next_deadline()
             && group.armed.is_none_or(|armed| next < armed)
         {
             group.armed = Some(next);
             self.timers.add(next, cell);
         }
-        answer
     }
 
     /// Appends a change's records, in batches of bounded size, and lets it take effect when they are durable.
@@ -289,13 +337,54 @@ impl Coordinator {
         change: Change,
         now: Now,
     ) -> Result<Done, ResponseError> {
-        let durable = match self.append(cell, records, now) {
+        self.write_encoded(cell, group, encoded(records), change, now)
+    }
+
+    fn write_encoded(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        group: &mut Group,
+        records: Vec<Encoded>,
+        change: Change,
+        now: Now,
+    ) -> Result<Done, ResponseError> {
+        let durable = self.append(cell, records, now);
+        self.track(cell, group, durable, change, now)
+    }
+
+    /// Like [`Self::write`], in one batch: all or none of it is there after a crash.
+    pub(super) fn write_at_once(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        group: &mut Group,
+        records: Vec<Encoded>,
+        change: Change,
+        now: Now,
+    ) -> Result<Done, ResponseError> {
+        let record = |(key, value): Encoded| NewRecord { key: Some(key), value, timestamp: now.wall_ms };
+        let batch: Vec<_> = records.into_iter().map(record).collect();
+        let appended = self.log.append(cell.partition, &batch);
+        let durable = appended.map_err(|error| self.append_failed(cell, &error));
+        self.track(cell, group, durable, change, now)
+    }
+
+    /// Lets a change take effect when it is durable.
+    fn track(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        group: &mut Group,
+        appended: Result<WhenDurable, ResponseError>,
+        change: Change,
+        now: Now,
+    ) -> Result<Done, ResponseError> {
+        let durable = match appended {
             Ok(durable) => durable,
             Err(code) => {
                 change.failed(group, code, now);
                 return Err(code);
             }
         };
+        let took_effect = matches!(change, Change::Consumer);
         let number = group.appended(change);
         let (sender, receiver) = oneshot::channel();
         let (coordinator, cell) = (Arc::clone(self), Arc::clone(cell));
@@ -313,7 +402,14 @@ impl Coordinator {
                     }
                     Ok(())
                 }
-                Err(error) => Err(coordinator.append_failed(&cell, &error)),
+                Err(error) => {
+                    let code = coordinator.append_failed(&cell, &error);
+                    if took_effect {
+                        // The group is ahead of its log.
+                        coordinator.reload(&cell);
+                    }
+                    Err(code)
+                }
             };
             // The client may have gone.
             let _ = sender.send(result);
@@ -321,12 +417,11 @@ impl Coordinator {
         Ok(receiver)
     }
 
-    fn append(&self, cell: &Cell, records: Vec<(Key, Option<Bytes>)>, now: Now) -> Result<WhenDurable, ResponseError> {
+    fn append(&self, cell: &Cell, records: Vec<Encoded>, now: Now) -> Result<WhenDurable, ResponseError> {
         let mut durable: Option<WhenDurable> = None;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut records = records.into_iter().peekable();
         while let Some((key, value)) = records.next() {
-            let key = key.encode();
             bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
             batch.push(NewRecord { key: Some(key), value, timestamp: now.wall_ms });
             if bytes < BATCH_BYTES && records.peek().is_some() {
@@ -381,6 +476,10 @@ async fn finished(done: Done) -> Result<(), ResponseError> {
 
 pub(super) fn check_group_id(group: &str) -> Result<(), ResponseError> {
     if group.is_empty() || group.len() > MAX_NAME_BYTES { Err(ResponseError::InvalidGroupId) } else { Ok(()) }
+}
+
+fn encoded(records: Vec<(Key, Option<Bytes>)>) -> Vec<Encoded> {
+    records.into_iter().map(|(key, value)| (key.encode(), value)).collect()
 }
 
 fn offset_tombstones(group: &Arc<str>, gone: &[TopicPartition]) -> Vec<(Key, Option<Bytes>)> {

@@ -17,5 +17,15 @@ pub const BATCH_BYTES: usize = 512 << 10;
 pub const MAX_OFFSETS_PER_GROUP: usize = 500_000;
 /// `offset.metadata.max.bytes`, Kafka's default.
 pub const MAX_OFFSET_METADATA_BYTES: usize = 4_096;
+/// Length of a subscription by regular expression (bytes): thousands of topic names, and still quick to compile.
+pub const MAX_REGEX_BYTES: usize = 32 << 10;
+/// A compiled regular expression in memory (bytes); repetitions can make a short one large.
+pub const MAX_REGEX_PROGRAM_BYTES: usize = 1 << 20;
+/// Changed topics make a group resolve its expressions again no more often than this (milliseconds), as in Kafka.
+pub const REGEX_REFRESH_PAUSE_MS: i64 = 10_000;
+/// Letters of an unknown assignor's name that an error repeats.
+pub const MAX_ASSIGNOR_LETTERS: usize = 100;
+/// Members whose time is up and that the log did not let go are tried again after this.
+pub const FENCE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 /// Members of one group: Kafka's `group.max.size`, which has no bound by default.
 pub const DEFAULT_MAX_SIZE: usize = 10_000;

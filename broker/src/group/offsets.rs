@@ -70,6 +70,7 @@ impl Group {
     pub(super) fn check_commit(&mut self, who: &Identity, now: Now) -> Result<(), ResponseError> {
         match self.state {
             State::Dead => return Err(ResponseError::CoordinatorNotAvailable),
+            _ if self.consumer.is_some() => return self.consumer.as_ref().map_or(Ok(()), |group| group.check_commit(who)),
             // Tools, and consumers that assign partitions themselves.
             State::Empty if who.generation < 0 => return Ok(()),
             _ => {}
@@ -102,6 +103,9 @@ impl Group {
 
     /// Whether a consumer of the group reads this topic; when that cannot be told, yes.
     pub(super) fn is_subscribed(&self, topic: &str) -> bool {
+        if let Some(consumer) = &self.consumer {
+            return consumer.is_subscribed(topic);
+        }
         if self.members.is_empty() || self.protocol_type.as_deref() != Some(super::CONSUMER) {
             return false;
         }
@@ -120,7 +124,12 @@ impl Group {
         }
         let retention = self.settings.offsets_retention_ms;
         let simple = self.protocol_type.is_none();
+        let since_commit = |value: &OffsetValue| now.wall_ms.saturating_sub(value.commit_timestamp) >= retention;
         match self.state {
+            // Of consumer groups, whether they have members or not, what nobody subscribes to.
+            State::Empty if self.consumer.is_some() => {
+                self.offsets.select(|topic, value| since_commit(value) && !self.is_subscribed(topic))
+            }
             State::Empty => self.offsets.select(|_, value| {
                 let since =
                     if simple { value.commit_timestamp } else { value.commit_timestamp.max(self.state_since_ms) };
@@ -131,7 +140,7 @@ impl Group {
             }),
             State::Stable if self.protocol_type.as_deref() == Some(super::CONSUMER) => {
                 self.offsets.select(|topic, value| {
-                    now.wall_ms.saturating_sub(value.commit_timestamp) >= retention && !self.is_subscribed(topic)
+                    since_commit(value) && !self.is_subscribed(topic)
                 })
             }
             _ => Vec::new(),

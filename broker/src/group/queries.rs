@@ -31,12 +31,30 @@ pub struct MemberDescription {
     pub assignment: Bytes,
 }
 
+/// Which protocol a group's members use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Classic,
+    Consumer,
+}
+
+impl Kind {
+    /// Kafka's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Classic => "classic",
+            Kind::Consumer => "consumer",
+        }
+    }
+}
+
 /// A group as ListGroups shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     pub group: Arc<str>,
     pub protocol_type: Arc<str>,
     pub state: State,
+    pub kind: Kind,
 }
 
 /// How many groups and members there are, for metrics.
@@ -65,7 +83,7 @@ impl Coordinator {
         check_group_id(group)?;
         let cell = self.shard(group)?.get(group)?.ok_or(ResponseError::GroupIdNotFound)?;
         let group = cell.group.lock();
-        if group.state == State::Dead {
+        if group.state == State::Dead || group.consumer.is_some() {
             return Err(ResponseError::GroupIdNotFound);
         }
         let protocol = group.protocol.clone().filter(|_| group.state == State::Stable).unwrap_or_default();
@@ -93,8 +111,11 @@ impl Coordinator {
         };
         let listed = |cell: Arc<Cell>| {
             let group = cell.group.lock();
-            let protocol_type = group.protocol_type.clone().unwrap_or_default();
-            Listed { group: Arc::clone(&group.id), protocol_type, state: group.state }
+            let (kind, protocol_type) = match &group.consumer {
+                Some(_) => (Kind::Consumer, super::CONSUMER.into()),
+                None => (Kind::Classic, group.protocol_type.clone().unwrap_or_default()),
+            };
+            Listed { group: Arc::clone(&group.id), protocol_type, state: group.shown_state(), kind }
         };
         let mut groups: Vec<_> = self.cells().into_iter().map(listed).collect();
         groups.retain(|group| group.state != State::Dead);
@@ -105,8 +126,8 @@ impl Coordinator {
         let mut counts = Counts { by_state: State::ALL.into_iter().map(|state| (state, 0)).collect(), members: 0 };
         for cell in self.cells() {
             let group = cell.group.lock();
-            *counts.by_state.entry(group.state).or_default() += 1;
-            counts.members += group.members.len();
+            *counts.by_state.entry(group.shown_state()).or_default() += 1;
+            counts.members += group.members.len() + group.consumer.as_ref().map_or(0, |consumer| consumer.len());
         }
         counts
     }

@@ -46,12 +46,14 @@ impl Group {
         let member = self.members.get(&join.member);
         let has_room = match self.state {
             State::Dead => return Err(ResponseError::CoordinatorNotAvailable),
+            // It became a consumer group a moment ago.
+            _ if self.consumer.is_some() => return Err(ResponseError::RebalanceInProgress),
             State::Empty => true,
             State::PreparingRebalance => {
                 member.is_some_and(|member| member.joining.is_some())
                     || self.members.values().filter(|member| member.joining.is_some()).count() < max
             }
-            State::CompletingRebalance | State::Stable => member.is_some() || self.members.len() < max,
+            _ => member.is_some() || self.members.len() < max,
         };
         let asked: usize = join.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
         let others = self.bytes() - member.map_or(0, Member::bytes);
@@ -92,7 +94,7 @@ impl Group {
                 let _ = reply.send(Ok(self.joined(&id, false)));
             }
             State::CompletingRebalance | State::Stable => self.rejoin(join, reply, now),
-            State::Empty | State::Dead => refuse(reply, ResponseError::UnknownMemberId, &id),
+            _ => refuse(reply, ResponseError::UnknownMemberId, &id),
         }
     }
 
@@ -169,7 +171,8 @@ impl Group {
         match self.state {
             State::Empty | State::CompletingRebalance | State::Stable => self.prepare_rebalance(now),
             State::PreparingRebalance => self.complete_if_all_joined(now),
-            State::Dead => {}
+            // Consumer groups do not come here.
+            State::Assigning | State::Reconciling | State::Dead => {}
         }
     }
 

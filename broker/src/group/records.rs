@@ -1,13 +1,14 @@
 //! The records of `__consumer_offsets`, in Apache Kafka's format: a two-byte version, then fields.
 //!
-//! Keys 0 and 1 name a committed offset, key 2 a group's metadata; others belong to features that this broker does not
-//! have and are passed over. Values are read in versions 0 to 4. What is written is what every Kafka since 2.3 reads:
+//! Keys 0 and 1 name a committed offset, key 2 a classic group's metadata, 3 to 8 and 16 a consumer group
+//! ([`super::consumer`]); others belong to features that this broker does not have and are passed over. Values are read in versions 0 to 4. What is written is what every Kafka since 2.3 reads:
 //! offset value 3 (1 when it has an expiry of its own) and group value 3.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Why stored bytes are not a record of this topic.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -105,7 +106,7 @@ impl Key {
     }
 
     pub(super) fn decode(bytes: Bytes) -> Result<Self, RecordError> {
-        let mut input = Input { bytes, flexible: false };
+        let mut input = Input::plain(bytes);
         let key = match input.int16()? {
             0 | 1 => Key::Offset { group: input.text()?, topic: input.text()?, partition: input.int32()? },
             GROUP_KEY => Key::Group { group: input.text()? },
@@ -193,7 +194,7 @@ impl GroupValue {
 }
 
 /// Names are bounded where they come in ([`super::limits`]), so their lengths fit.
-fn put_text(out: &mut BytesMut, text: &str) {
+pub(super) fn put_text(out: &mut BytesMut, text: &str) {
     out.put_i16(text.len() as i16);
     out.put_slice(text.as_bytes());
 }
@@ -211,15 +212,27 @@ fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
 }
 
 /// A checked reader: every length is compared with what is there before anything is taken or allocated.
-struct Input {
+pub(super) struct Input {
     bytes: Bytes,
     flexible: bool,
+    /// Tagged fields that are still to be read, where the first was taken.
+    tags_left: Option<u32>,
 }
 
 impl Input {
+    /// Bytes with lengths of fixed size.
+    pub(super) fn plain(bytes: Bytes) -> Self {
+        Self { bytes, flexible: false, tags_left: None }
+    }
+
+    /// From here on lengths are compact, and structures end with tagged fields.
+    pub(super) fn make_flexible(&mut self) {
+        self.flexible = true;
+    }
+
     /// A value: its version, and the fields to be read.
     fn open(bytes: Bytes) -> Result<(Self, i16), RecordError> {
-        let mut input = Self { bytes, flexible: false };
+        let mut input = Self::plain(bytes);
         let version = input.int16()?;
         if !(0..=FLEXIBLE).contains(&version) {
             return Err(RecordError::Version(version));
@@ -235,16 +248,24 @@ impl Input {
         Ok(self.bytes.split_to(len))
     }
 
-    fn int16(&mut self) -> Result<i16, RecordError> {
+    pub(super) fn int16(&mut self) -> Result<i16, RecordError> {
         self.bytes.try_get_i16().map_err(|_| RecordError::Short)
     }
 
-    fn int32(&mut self) -> Result<i32, RecordError> {
+    pub(super) fn int32(&mut self) -> Result<i32, RecordError> {
         self.bytes.try_get_i32().map_err(|_| RecordError::Short)
     }
 
-    fn int64(&mut self) -> Result<i64, RecordError> {
+    pub(super) fn int64(&mut self) -> Result<i64, RecordError> {
         self.bytes.try_get_i64().map_err(|_| RecordError::Short)
+    }
+
+    pub(super) fn int8(&mut self) -> Result<i8, RecordError> {
+        self.bytes.try_get_i8().map_err(|_| RecordError::Short)
+    }
+
+    pub(super) fn uuid(&mut self) -> Result<Uuid, RecordError> {
+        self.bytes.try_get_u128().map(Uuid::from_u128).map_err(|_| RecordError::Short)
     }
 
     fn varint(&mut self) -> Result<u32, RecordError> {
@@ -273,20 +294,56 @@ impl Input {
         }
     }
 
-    fn optional_text(&mut self) -> Result<Option<Arc<str>>, RecordError> {
+    pub(super) fn optional_text(&mut self) -> Result<Option<Arc<str>>, RecordError> {
         let Some(len) = self.length(false)? else { return Ok(None) };
         let bytes = self.take(len)?;
         std::str::from_utf8(&bytes).map(|text| Some(text.into())).map_err(|_| RecordError::Text)
     }
 
-    fn text(&mut self) -> Result<Arc<str>, RecordError> {
+    pub(super) fn text(&mut self) -> Result<Arc<str>, RecordError> {
         self.optional_text()?.ok_or(RecordError::Length(-1))
     }
 
     /// A copy, so that a loaded group does not hold on to the batch that it came in.
-    fn byte_string(&mut self) -> Result<Bytes, RecordError> {
+    pub(super) fn byte_string(&mut self) -> Result<Bytes, RecordError> {
         let len = self.length(true)?.ok_or(RecordError::Length(-1))?;
         self.take(len).map(|bytes| Bytes::copy_from_slice(&bytes))
+    }
+
+    /// Bytes that are not needed, or null.
+    pub(super) fn optional_bytes(&mut self) -> Result<(), RecordError> {
+        let len = self.length(true)?.unwrap_or(0);
+        self.take(len).map(drop)
+    }
+
+    pub(super) fn array<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<Vec<T>, RecordError> {
+        let count = self.length(true)?.ok_or(RecordError::Length(-1))?;
+        // Every item has at least a byte.
+        if count > self.bytes.len() {
+            return Err(RecordError::Short);
+        }
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    /// The first tagged field when it is tag 0; the others are left for [`Self::tagged_fields`], which is to follow.
+    pub(super) fn tag_zero(&mut self) -> Result<Option<Bytes>, RecordError> {
+        let before = self.bytes.clone();
+        let count = self.varint()?;
+        if count == 0 || self.varint()? != 0 {
+            self.bytes = before;
+            return Ok(None);
+        }
+        let len = self.varint()?;
+        let field = self.take(len as usize)?;
+        self.tags_left = Some(count - 1);
+        Ok(Some(field))
     }
 
     fn members(&mut self, version: i16) -> Result<Vec<MemberValue>, RecordError> {
@@ -322,11 +379,15 @@ impl Input {
     }
 
     /// Tagged fields say nothing that is needed here (the topic's id of an offset).
-    fn tagged_fields(&mut self) -> Result<(), RecordError> {
+    pub(super) fn tagged_fields(&mut self) -> Result<(), RecordError> {
         if !self.flexible {
             return Ok(());
         }
-        for _ in 0..self.varint()? {
+        let count = match self.tags_left.take() {
+            Some(left) => left,
+            None => self.varint()?,
+        };
+        for _ in 0..count {
             self.varint()?;
             let len = self.varint()?;
             self.take(len as usize)?;
@@ -334,7 +395,7 @@ impl Input {
         Ok(())
     }
 
-    fn finish(self) -> Result<(), RecordError> {
+    pub(super) fn finish(self) -> Result<(), RecordError> {
         match self.bytes.len() {
             0 => Ok(()),
             left => Err(RecordError::Trailing(left)),
@@ -344,7 +405,7 @@ impl Input {
 
 /// The topics of a consumer's subscription (`ConsumerProtocolSubscription`), or `None` when it is something else.
 pub(super) fn subscribed_topics(subscription: &Bytes) -> Option<Vec<Arc<str>>> {
-    let mut input = Input { bytes: subscription.clone(), flexible: false };
+    let mut input = Input::plain(subscription.clone());
     input.int16().ok()?;
     let count = input.length(true).ok()??;
     let mut topics = Vec::new();

@@ -96,6 +96,7 @@ impl Coordinator {
                     }
                     group.on_time(now);
                 });
+                self.put_out_overdue(&cell);
             }
         }
     }
@@ -147,7 +148,7 @@ impl Coordinator {
                 return group.state == State::Dead && !group.has_in_flight();
             }
             // A group that was never written leaves nothing to be deleted.
-            if group.generation == 0 {
+            if group.generation == 0 && group.consumer.is_none() {
                 group.abandon(ResponseError::CoordinatorNotAvailable, now);
                 return true;
             }

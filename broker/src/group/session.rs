@@ -170,7 +170,7 @@ impl Group {
         match self.state {
             State::CompletingRebalance | State::Stable => self.rebalance_unless_running(now),
             State::PreparingRebalance => self.complete_if_all_joined(now),
-            State::Empty | State::Dead => {}
+            _ => {}
         }
     }
 

@@ -7,6 +7,8 @@ use kafka_protocol::ResponseError;
 use parking_lot::{Mutex, RwLock};
 
 use super::Settings;
+use super::consumer::ConsumerGroup;
+use super::consumer::records::ConsumerRecord;
 use super::log::OffsetsLog;
 use super::offsets::TopicPartition;
 use super::records::{GroupValue, Key, OffsetValue, RecordError};
@@ -155,6 +157,7 @@ impl Shard {
 #[derive(Default)]
 pub(super) struct Loaded {
     groups: HashMap<Arc<str>, GroupValue>,
+    consumers: HashMap<Arc<str>, ConsumerGroup>,
     offsets: HashMap<Arc<str>, HashMap<TopicPartition, OffsetValue>>,
     damaged: usize,
 }
@@ -175,6 +178,10 @@ impl Loaded {
 
     pub(super) fn apply(&mut self, record: Record) -> Result<(), RecordError> {
         let Some(key) = record.key else { return Ok(()) };
+        if let Some((group, change)) = ConsumerRecord::decode(&key, record.value.as_ref())? {
+            self.apply_consumer(group, change);
+            return Ok(());
+        }
         match (Key::decode(key)?, record.value) {
             (Key::Offset { group, topic, partition }, Some(value)) => {
                 let value = OffsetValue::decode(value)?;
@@ -199,6 +206,15 @@ impl Loaded {
         Ok(())
     }
 
+    fn apply_consumer(&mut self, group: Arc<str>, change: ConsumerRecord) {
+        if matches!(change, ConsumerRecord::Group(None)) {
+            self.consumers.remove(&group);
+            return;
+        }
+        let id = Arc::clone(&group);
+        self.consumers.entry(group).or_insert_with(|| ConsumerGroup::new(id, Arc::default())).apply(change);
+    }
+
     /// The groups, ready to serve. Offsets without a group belong to consumers that assign partitions themselves.
     pub(super) fn into_groups(mut self, settings: &Arc<Settings>, now: Now) -> Vec<Group> {
         let mut groups: HashMap<Arc<str>, Group> = self
@@ -209,6 +225,12 @@ impl Loaded {
         for (id, offsets) in self.offsets {
             let group = groups.entry(Arc::clone(&id)).or_insert_with(|| Group::new(id, Arc::clone(settings), now));
             group.offsets.apply(offsets.into_iter().collect());
+        }
+        for (id, consumer) in self.consumers {
+            let Some(mut consumer) = consumer.loaded(settings) else { continue };
+            consumer.start_sessions(now);
+            let group = groups.entry(Arc::clone(&id)).or_insert_with(|| Group::new(id, Arc::clone(settings), now));
+            group.consumer = Some(Box::new(consumer));
         }
         groups.into_values().collect()
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_protocol::ResponseError;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::Settings;
+use super::consumer::ConsumerGroup;
 use super::limits::MAX_OFFSETS_PER_GROUP;
 use super::member::{JoinResult, Joined, JoinedMember, Member};
 use super::offsets::{Offsets, TopicPartition};
@@ -31,13 +32,24 @@ pub enum State {
     PreparingRebalance,
     CompletingRebalance,
     Stable,
+    /// A consumer group whose target assignment is out of date.
+    Assigning,
+    /// A consumer group whose members are on their way to their targets.
+    Reconciling,
     /// Deleted, or moved away: whoever still holds it looks the group up again.
     Dead,
 }
 
 impl State {
-    pub const ALL: [State; 5] =
-        [State::Empty, State::PreparingRebalance, State::CompletingRebalance, State::Stable, State::Dead];
+    pub const ALL: [State; 7] = [
+        State::Empty,
+        State::PreparingRebalance,
+        State::CompletingRebalance,
+        State::Stable,
+        State::Assigning,
+        State::Reconciling,
+        State::Dead,
+    ];
 
     /// Kafka's name.
     pub fn name(self) -> &'static str {
@@ -46,6 +58,8 @@ impl State {
             State::PreparingRebalance => "PreparingRebalance",
             State::CompletingRebalance => "CompletingRebalance",
             State::Stable => "Stable",
+            State::Assigning => "Assigning",
+            State::Reconciling => "Reconciling",
             State::Dead => "Dead",
         }
     }
@@ -58,6 +72,8 @@ pub(super) enum Change {
     Stored(Store),
     Committed(Vec<(TopicPartition, OffsetValue)>),
     OffsetsRemoved(Vec<TopicPartition>),
+    /// A consumer group's, which took effect when it was appended; answers wait for it.
+    Consumer,
     /// The group is gone with all its offsets.
     Deleted,
 }
@@ -109,11 +125,15 @@ pub(super) struct Group {
     pub(super) new_member_added: bool,
     pub(super) sync_deadline: Option<Instant>,
     pub(super) offsets: Offsets,
+    /// The members of a group with the consumer protocol. What belongs to classic groups is that of an empty one then.
+    pub(super) consumer: Option<Box<ConsumerGroup>>,
     /// To be written by whoever holds the group's lock, before the lock is released.
     pub(super) to_store: Vec<Store>,
     /// Appended and not yet durable, in log order, each with its number.
     in_flight: VecDeque<(u64, Change)>,
     next_change: u64,
+    /// Number of the last change that is durable. Replaced when the group is given up, which ends every wait.
+    durable: watch::Sender<u64>,
     /// For when the group's timer is set (kept by the coordinator).
     pub(super) armed: Option<Instant>,
 }
@@ -137,9 +157,11 @@ impl Group {
             new_member_added: false,
             sync_deadline: None,
             offsets: Offsets::default(),
+            consumer: None,
             to_store: Vec::new(),
             in_flight: VecDeque::new(),
             next_change: 0,
+            durable: watch::Sender::new(0),
             armed: None,
         }
     }
@@ -307,6 +329,8 @@ impl Group {
         self.in_flight.clear();
         self.join_timer = None;
         self.sync_deadline = None;
+        self.consumer = None;
+        self.durable = watch::Sender::new(0);
         self.transition(State::Dead, now);
     }
 
@@ -325,8 +349,49 @@ impl Group {
                 Change::Stored(store) => self.store_done(store, Ok(()), now),
                 Change::Committed(offsets) => self.offsets.apply(offsets),
                 Change::OffsetsRemoved(partitions) => self.offsets.remove(&partitions),
+                Change::Consumer => {}
                 Change::Deleted => self.abandon(ResponseError::CoordinatorNotAvailable, now),
             }
+        }
+        self.durable.send_if_modified(|durable| number > std::mem::replace(durable, number.max(*durable)));
+    }
+
+    /// The last change that was appended, and what tells when it is durable.
+    pub(super) fn in_flight_until(&self) -> (u64, watch::Receiver<u64>) {
+        (self.next_change, self.durable.subscribe())
+    }
+
+    /// The members go on in a consumer group: what waits here is told to join again.
+    pub(super) fn leave_classic(&mut self, now: Now) {
+        for member in self.members.values_mut() {
+            let id = Arc::clone(&member.id);
+            member.refuse(ResponseError::RebalanceInProgress, id);
+        }
+        let empty = Group::new(Arc::clone(&self.id), Arc::clone(&self.settings), now);
+        self.take_members_of(empty);
+    }
+
+    /// A consumer group goes on with these members.
+    pub(super) fn become_classic(&mut self, classic: Group) {
+        self.consumer = None;
+        self.take_members_of(classic);
+    }
+
+    fn take_members_of(&mut self, other: Group) {
+        (self.state, self.state_since_ms) = (other.state, other.state_since_ms);
+        (self.generation, self.leader) = (other.generation, other.leader);
+        (self.protocol_type, self.protocol) = (other.protocol_type, other.protocol);
+        (self.members, self.statics) = (other.members, other.statics);
+        self.pending_join.clear();
+        self.pending_sync.clear();
+        (self.join_timer, self.sync_deadline) = (None, None);
+    }
+
+    /// What the group is doing, whichever its kind.
+    pub(super) fn shown_state(&self) -> State {
+        match &self.consumer {
+            Some(consumer) if self.state != State::Dead => consumer.phase().state(),
+            _ => self.state,
         }
     }
 
@@ -344,6 +409,7 @@ impl Group {
             && self.pending_join.is_empty()
             && self.in_flight.is_empty()
             && self.offsets.is_empty()
+            && self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())
     }
 
     /// Whether so many more offsets fit.
@@ -358,6 +424,7 @@ impl Group {
         });
         let sessions = self.members.values().filter_map(|member| member.deadline);
         let pending = self.pending_join.values().copied();
-        sessions.chain(pending).chain(join).chain(self.sync_deadline).min()
+        let consumer = self.consumer.as_ref().and_then(|consumer| consumer.next_deadline());
+        sessions.chain(pending).chain(join).chain(self.sync_deadline).chain(consumer).min()
     }
 }

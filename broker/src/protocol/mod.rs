@@ -4,6 +4,7 @@
 //! responses are encoded here, so that records stay where they are until they are sent.
 
 pub mod api;
+pub mod features;
 pub mod fetch;
 mod response;
 pub mod schema;

@@ -19,7 +19,7 @@ use crate::auth::sasl::Authenticator;
 use crate::catalog::topic_config::{TopicDefaults, log_config};
 use crate::catalog::{CATALOG_PARTITION, Catalog, Image, PartitionLog};
 use crate::clock::Clock;
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, MigrationPolicy};
 use crate::connection::Budget;
 use crate::group;
 use crate::http::{Http, Operations};
@@ -71,7 +71,7 @@ impl Server {
         trust.install_users(&catalog).await?;
 
         let offsets = group::TopicLog::new(catalog.clone(), logs.clone(), group::DEFAULT_PARTITIONS);
-        let groups = group::Coordinator::new(group_settings(&config), clock.clone(), Arc::new(offsets));
+        let groups = group::Coordinator::new(group_settings(&config), clock.clone(), Arc::new(offsets), catalog.clone());
         let accepting = CancellationToken::new();
         let audit = Arc::new(Audit::new(clock.clone()));
         let quotas = Arc::new(Quotas::new(clock.clone()));
@@ -234,8 +234,26 @@ fn group_settings(config: &Config) -> group::Settings {
         min_session_timeout: Duration::from_millis(groups.min_session_timeout_ms),
         max_session_timeout: Duration::from_millis(groups.max_session_timeout_ms),
         max_size: groups.max_size,
+        consumer: consumer_settings(groups),
         offsets_retention_ms: groups.offsets_retention_minutes.saturating_mul(60_000).min(i64::MAX as u64) as i64,
         ..group::Settings::default()
+    }
+}
+
+fn consumer_settings(groups: &crate::config::Groups) -> group::ConsumerSettings {
+    group::ConsumerSettings {
+        session_timeout: Duration::from_millis(groups.consumer_session_timeout_ms),
+        heartbeat_interval: Duration::from_millis(groups.consumer_heartbeat_interval_ms),
+        max_size: groups.consumer_max_size,
+        // Names that are none were refused when the config was read.
+        assignors: groups.consumer_assignors.iter().filter_map(|name| group::Assignor::parse(name)).collect(),
+        migration: match groups.consumer_migration_policy {
+            MigrationPolicy::Bidirectional => group::Migration::Bidirectional,
+            MigrationPolicy::Upgrade => group::Migration::Upgrade,
+            MigrationPolicy::Downgrade => group::Migration::Downgrade,
+            MigrationPolicy::Disabled => group::Migration::Disabled,
+        },
+        regex_refresh: Duration::from_millis(groups.consumer_regex_refresh_interval_ms),
     }
 }
 

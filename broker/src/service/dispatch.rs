@@ -55,6 +55,8 @@ pub async fn dispatch<H: Send>(
         ApiKey::ListGroups => answer::<ListGroupsRequest>(services, context, request).await,
         ApiKey::DeleteGroups => answer::<DeleteGroupsRequest>(services, context, request).await,
         ApiKey::OffsetDelete => answer::<OffsetDeleteRequest>(services, context, request).await,
+        ApiKey::ConsumerGroupHeartbeat => answer::<ConsumerGroupHeartbeatRequest>(services, context, request).await,
+        ApiKey::ConsumerGroupDescribe => answer::<ConsumerGroupDescribeRequest>(services, context, request).await,
         ApiKey::CreateTopics => {
             limited::<CreateTopicsRequest>(services, context, request, |answer| answer.throttle_time_ms).await
         }

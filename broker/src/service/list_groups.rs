@@ -9,9 +9,6 @@ use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
 use crate::catalog::acl::{CLUSTER_NAME, Operation, ResourceType};
 
-/// The one type of group that there is.
-const CLASSIC: &str = "classic";
-
 impl Service for ListGroupsRequest {
     async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> ListGroupsResponse {
         let (request, (), access) = request.into_parts();
@@ -19,7 +16,7 @@ impl Service for ListGroupsRequest {
         let (mut groups, error) = services.groups.list();
         groups.retain(|group| {
             passes(&request.states_filter, group.state.name())
-                && passes(&request.types_filter, CLASSIC)
+                && passes(&request.types_filter, group.kind.name())
                 && (sees_all || access.sees(Operation::Describe, ResourceType::Group, &group.group))
         });
         let listed = groups.iter().map(|group| {
@@ -27,7 +24,7 @@ impl Service for ListGroupsRequest {
                 .with_group_id(GroupId(wire(&group.group)))
                 .with_protocol_type(wire(&group.protocol_type))
                 .with_group_state(StrBytes::from_static_str(group.state.name()))
-                .with_group_type(StrBytes::from_static_str(CLASSIC))
+                .with_group_type(StrBytes::from_static_str(group.kind.name()))
         });
         ListGroupsResponse::default()
             .with_error_code(error.map_or(0, |error| error.code()))

@@ -8,6 +8,8 @@ mod alter_configs;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod configs;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_acls;
 mod create_partitions;
 mod create_topics;

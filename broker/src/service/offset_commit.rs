@@ -12,8 +12,11 @@ use crate::catalog::Topic;
 use crate::group::OffsetValue;
 use crate::group::limits::MAX_OFFSET_METADATA_BYTES;
 
+/// First version in which members of consumer groups commit, with their epoch.
+const MEMBER_EPOCHS: i16 = 9;
+
 impl Service for OffsetCommitRequest {
-    async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> OffsetCommitResponse {
+    async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> OffsetCommitResponse {
         let (request, denied, access) = request.into_parts();
         let now_ms = services.clock.now_ms();
         let expire_timestamp =
@@ -43,7 +46,11 @@ impl Service for OffsetCommitRequest {
         }
         let (generation, member) = (request.generation_id_or_member_epoch, &request.member_id);
         let who = identity(&request.group_id, generation, member, &request.group_instance_id);
-        let outcome = if offsets.is_empty() { Ok(()) } else { services.groups.commit(&who, offsets).await };
+        let outcome = match services.groups.check_commit_version(&who, context.version >= MEMBER_EPOCHS) {
+            Ok(()) if offsets.is_empty() => Ok(()),
+            Ok(()) => services.groups.commit(&who, offsets).await,
+            Err(error) => Err(error),
+        };
         let answered = judged.into_iter().map(|(name, partitions)| {
             let partitions = partitions.into_iter().map(|(index, verdict)| answer(index, verdict.and(outcome)));
             OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions.collect())

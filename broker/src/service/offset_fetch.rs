@@ -53,7 +53,9 @@ impl Service for OffsetFetchRequest {
         let answered = named.map(|group: OffsetFetchRequestGroup| {
             let wanted = group.topics.map(|topics| topics.into_iter().map(batch_named).collect());
             let refused = hidden.remove(&group.group_id).unwrap_or_default().into_iter().map(batch_named).collect();
-            match fetch(services, &access, &group.group_id, wanted) {
+            let member = group.member_id.as_deref();
+            let allowed = services.groups.check_fetch(&group.group_id, member, group.member_epoch);
+            match allowed.and_then(|()| fetch(services, &access, &group.group_id, wanted)) {
                 Ok(mut topics) => {
                     topics.extend(all_failed(refused, ResponseError::TopicAuthorizationFailed));
                     OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics)

@@ -5,7 +5,7 @@ use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestTopic, OffsetFetchRequestTopics};
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
     LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
     SyncGroupRequest,
 };
@@ -56,6 +56,25 @@ macro_rules! member_requests {
 }
 
 member_requests!(JoinGroupRequest, SyncGroupRequest, HeartbeatRequest, LeaveGroupRequest);
+
+impl Guarded for ConsumerGroupHeartbeatRequest {
+    /// Whether a topic is named that may not be described.
+    type Denied = bool;
+
+    fn guard(&mut self, access: &Access) -> Result<Self::Denied, Refusal> {
+        group(access, Operation::Read, &self.group_id)?;
+        let names = self.subscribed_topic_names.iter().flatten();
+        Ok(!names.into_iter().all(|name| access.allows(Operation::Describe, ResourceType::Topic, name)))
+    }
+}
+
+impl Guarded for ConsumerGroupDescribeRequest {
+    type Denied = Vec<GroupId>;
+
+    fn guard(&mut self, access: &Access) -> Result<Self::Denied, Refusal> {
+        Ok(self.group_ids.extract_if(.., |name| group(access, Operation::Describe, name).is_err()).collect())
+    }
+}
 
 impl Guarded for OffsetCommitRequest {
     type Denied = Vec<OffsetCommitRequestTopic>;

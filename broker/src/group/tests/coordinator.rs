@@ -8,7 +8,7 @@ use kafka_protocol::ResponseError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::memory::{MemoryLog, Outcome};
+use super::memory::{MemoryLog, Outcome, catalog};
 use crate::clock::ManualClock;
 use crate::group::{
     CONSUMER, Coordinator, Identity, Join, Joined, OffsetValue, Protocol, Settings, State, Sync, TopicPartition,
@@ -30,7 +30,7 @@ impl Running {
             ..Settings::default()
         };
         let clock = Arc::new(ManualClock::at(1_000_000));
-        let coordinator = Coordinator::new(settings, clock.clone(), log.clone());
+        let coordinator = Coordinator::new(settings, clock.clone(), log.clone(), catalog().await);
         let stop = CancellationToken::new();
         let task = tokio::spawn(Arc::clone(&coordinator).run(stop.clone()));
         let running = Self { coordinator, clock, stop, task };
@@ -131,7 +131,7 @@ async fn groups_and_offsets_survive_a_restart() {
 #[tokio::test]
 async fn nothing_is_served_before_it_is_loaded() {
     let log = MemoryLog::new();
-    let coordinator = Coordinator::new(Settings::default(), Arc::new(ManualClock::at(0)), log);
+    let coordinator = Coordinator::new(Settings::default(), Arc::new(ManualClock::at(0)), log, catalog().await);
     assert_eq!(coordinator.heartbeat(&who("m", 1)), Ok(()), "sessions do not run yet");
     assert_eq!(coordinator.describe("g"), Err(ResponseError::CoordinatorLoadInProgress));
     let refused = coordinator.join(join("")).await.expect_err("refused");

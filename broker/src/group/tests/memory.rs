@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::catalog::Catalog;
 use crate::group::{OffsetsLog, WhenDurable};
 use crate::log::LogError;
 use crate::log::records::{NewRecord, Record};
@@ -71,4 +72,9 @@ impl OffsetsLog for MemoryLog {
             Ok(())
         })
     }
+}
+
+/// A catalog without topics.
+pub(in crate::group) async fn catalog() -> Arc<Catalog> {
+    Catalog::load(Box::<crate::catalog::memory_log::MemoryLog>::default()).await.expect("a catalog")
 }

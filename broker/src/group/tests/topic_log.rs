@@ -40,7 +40,7 @@ impl Broker {
         });
         logs.load(known, &[CATALOG_PARTITION]).await.expect("loaded partitions");
         let log = TopicLog::new(catalog.clone(), logs.clone(), PARTITIONS);
-        let coordinator = Coordinator::new(Settings::default(), clock, Arc::new(log));
+        let coordinator = Coordinator::new(Settings::default(), clock, Arc::new(log), catalog.clone());
         let stop = CancellationToken::new();
         let task = tokio::spawn(Arc::clone(&coordinator).run(stop.clone()));
         while coordinator.list().1.is_some() {

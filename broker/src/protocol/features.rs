@@ -1,0 +1,17 @@
+//! The one table of features. ApiVersions tells clients from it which protocols the cluster has switched on.
+
+/// A feature with the levels that this version knows. All of them are finalized at their highest level: what is built in
+/// is in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// Kafka's name.
+    pub name: &'static str,
+    pub min: i16,
+    pub max: i16,
+}
+
+/// Everything that is switched on.
+pub const FEATURES: &[Feature] = &[
+    // 1: the consumer group protocol (KIP-848).
+    Feature { name: "group.version", min: 0, max: 1 },
+];
