@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 
 use super::Settings;
 use super::limits::{BATCH_BYTES, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROTOCOLS};
-use super::log::{OffsetsLog, WhenDurable};
 use super::member::{Identity, Join, JoinRefused, JoinResult, Sync, SyncResult};
 use super::offsets::TopicPartition;
 use super::records::{Key, OffsetValue, partition_of};
@@ -23,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::log::LogError;
 use crate::log::records::NewRecord;
+use crate::state_topic::{StateLog, WhenDurable};
 use crate::store::StoreError;
 
 /// Resolves when a change is durable.
@@ -35,7 +35,7 @@ pub(super) type Encoded = (Bytes, Option<Bytes>);
 pub struct Coordinator {
     pub(super) settings: Arc<Settings>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) log: Arc<dyn OffsetsLog>,
+    pub(super) log: Arc<dyn StateLog>,
     /// The topics that consumer groups share out.
     pub(super) catalog: Arc<Catalog>,
     /// One per partition of the log; absent until the log is open.
@@ -52,7 +52,7 @@ impl Coordinator {
     pub fn new(
         settings: Settings,
         clock: Arc<dyn Clock>,
-        log: Arc<dyn OffsetsLog>,
+        log: Arc<dyn StateLog>,
         catalog: Arc<Catalog>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -184,7 +184,12 @@ impl Coordinator {
                 (Key::Offset { group, topic, partition: *partition }, Some(value.encode()))
             };
             let records = offsets.iter().map(record).collect();
-            self.write(&cell, group, records, Change::Committed(offsets), now).map_err(|code| match code {
+            let partitions: Vec<_> = offsets.iter().map(|(partition, _)| partition.clone()).collect();
+            let written = self.write(&cell, group, records, Change::Committed(offsets), now);
+            if written.is_ok() {
+                group.offsets.pending.release(partitions.iter());
+            }
+            written.map_err(|code| match code {
                 ResponseError::MessageTooLarge | ResponseError::RecordListTooLarge => {
                     ResponseError::InvalidCommitOffsetSize
                 }
@@ -265,7 +270,9 @@ impl Coordinator {
             return Ok(None);
         }
         let records = offset_tombstones(&group.id, &gone);
-        self.write(cell, group, records, Change::OffsetsRemoved(gone), now).map(Some)
+        let written = self.write(cell, group, records, Change::OffsetsRemoved(gone.clone()), now)?;
+        group.offsets.pending.release(gone.iter());
+        Ok(Some(written))
     }
 
     pub(super) fn now(&self) -> Now {
@@ -369,7 +376,7 @@ impl Coordinator {
     }
 
     /// Lets a change take effect when it is durable.
-    fn track(
+    pub(super) fn track(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         group: &mut Group,
@@ -446,7 +453,7 @@ impl Coordinator {
     }
 
     /// The answer to a failed append. When its outcome is unknown, the shard is loaded again.
-    fn append_failed(&self, cell: &Cell, error: &LogError) -> ResponseError {
+    pub(super) fn append_failed(&self, cell: &Cell, error: &LogError) -> ResponseError {
         tracing::warn!(group = %cell.id, partition = cell.partition, %error, "a group's records could not be written");
         match error {
             LogError::Refused { code, .. } => *code,
@@ -470,7 +477,7 @@ impl Coordinator {
     pub(super) const RETRY: Duration = Duration::from_millis(200);
 }
 
-async fn finished(done: Done) -> Result<(), ResponseError> {
+pub(super) async fn finished(done: Done) -> Result<(), ResponseError> {
     done.await.unwrap_or(Err(ResponseError::NotCoordinator))
 }
 

@@ -22,6 +22,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transactional;
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub use consumer::{
     Assignor, Beaten, ConsumerDescription, ConsumerMemberDescription, Heartbeat, NamedPartitions, Refused,
 };
 pub use coordinator::Coordinator;
-pub use log::{OFFSETS_TOPIC, OffsetsLog, TopicLog, WhenDurable, ensure_offsets_topic, offsets_config};
+pub use log::{OFFSETS, OFFSETS_TOPIC};
 pub use member::{
     Identity, Join, JoinRefused, JoinResult, Joined, JoinedMember, Protocol, Sync, SyncResult, Synced, milliseconds,
 };
@@ -39,6 +40,7 @@ pub use queries::{Counts, Description, Kind, Listed, MemberDescription};
 pub use records::fuzz as fuzz_records;
 pub use records::{OffsetValue, partition_of};
 pub use state::State;
+pub use transactional::TransactionalCommit;
 
 /// The protocol type of consumers, whose metadata the coordinator can read.
 pub const CONSUMER: &str = "consumer";

@@ -8,20 +8,27 @@ use kafka_protocol::ResponseError;
 use super::member::Identity;
 use super::records::{OffsetValue, subscribed_topics};
 use super::state::{Change, Group, Now, State};
+use super::transactional::Pending;
 
 /// Topic and partition index.
 pub type TopicPartition = (Arc<str>, i32);
 
-/// Durable offsets by topic and partition.
+/// Durable offsets by topic and partition, and those that open transactions hold.
 #[derive(Debug, Default)]
 pub struct Offsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, OffsetValue>>,
     len: usize,
+    pub(super) pending: Pending,
 }
 
 impl Offsets {
     pub fn get(&self, topic: &str, partition: i32) -> Option<&OffsetValue> {
         self.topics.get(topic)?.get(&partition)
+    }
+
+    /// An open transaction may change this one.
+    pub fn is_unstable(&self, topic: &str, partition: i32) -> bool {
+        self.pending.contains(topic, partition)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &OffsetValue)> {
@@ -35,7 +42,7 @@ impl Offsets {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && self.pending.is_empty()
     }
 
     pub(super) fn apply(&mut self, offsets: Vec<(TopicPartition, OffsetValue)>) {
@@ -125,7 +132,7 @@ impl Group {
         let retention = self.settings.offsets_retention_ms;
         let simple = self.protocol_type.is_none();
         let since_commit = |value: &OffsetValue| now.wall_ms.saturating_sub(value.commit_timestamp) >= retention;
-        match self.state {
+        let expired = match self.state {
             // Of consumer groups, whether they have members or not, what nobody subscribes to.
             State::Empty if self.consumer.is_some() => {
                 self.offsets.select(|topic, value| since_commit(value) && !self.is_subscribed(topic))
@@ -144,12 +151,14 @@ impl Group {
                 })
             }
             _ => Vec::new(),
-        }
+        };
+        expired.into_iter().filter(|(topic, index)| !self.offsets.is_unstable(topic, *index)).collect()
     }
 
     /// Every partition of these topics with an offset, durable or on its way.
     pub(super) fn partitions(&self, of: impl Fn(&str) -> bool) -> Vec<TopicPartition> {
         let mut found = self.offsets.select(|topic, _| of(topic));
+        found.extend(self.offsets.pending.iter().filter(|(topic, _)| of(topic)).cloned());
         for change in self.in_flight() {
             if let Change::Committed(offsets) = change {
                 let partitions = offsets.iter().map(|(partition, _)| partition);

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use parking_lot::{Mutex, RwLock};
 
 use super::Settings;
 use super::consumer::ConsumerGroup;
 use super::consumer::records::ConsumerRecord;
-use super::log::OffsetsLog;
 use super::offsets::TopicPartition;
 use super::records::{GroupValue, Key, OffsetValue, RecordError};
 use super::state::{Group, Now};
-use crate::log::LogError;
 use crate::log::records::Record;
+use crate::log::{EndMarker, Entry, LogError};
+use crate::state_topic::StateLog;
 
 /// A group with its lock. The lock is never held across a wait, and never together with the shard's.
 pub(super) struct Cell {
@@ -159,25 +160,38 @@ pub(super) struct Loaded {
     groups: HashMap<Arc<str>, GroupValue>,
     consumers: HashMap<Arc<str>, ConsumerGroup>,
     offsets: HashMap<Arc<str>, HashMap<TopicPartition, OffsetValue>>,
+    /// What open transactions commit, by group and producer id.
+    pending: HashMap<Arc<str>, HashMap<i64, HashMap<TopicPartition, OffsetValue>>>,
     damaged: usize,
 }
 
 impl Loaded {
-    pub(super) async fn read(log: &dyn OffsetsLog, partition: i32) -> Result<Self, LogError> {
+    pub(super) async fn read(log: &dyn StateLog, partition: i32) -> Result<Self, LogError> {
         let mut loaded = Self::default();
-        let mut visit = |record: Record| {
+        let each = |loaded: &mut Self, record: Record, transaction: Option<i64>| {
             let offset = record.offset;
-            if let Err(error) = loaded.apply(record) {
+            if let Err(error) = loaded.apply(record, transaction) {
                 loaded.damaged += 1;
                 tracing::error!(partition, offset, %error, "a record of the offsets topic cannot be read; it is passed over");
             }
+        };
+        let mut visit = |entry: Entry| match entry {
+            Entry::Records(records) => records.into_iter().for_each(|record| each(&mut loaded, record, None)),
+            Entry::Transactional { producer_id, records, .. } => {
+                records.into_iter().for_each(|record| each(&mut loaded, record, Some(producer_id)));
+            }
+            Entry::Marker { marker, .. } => loaded.end_transaction(&marker),
         };
         log.read(partition, &mut visit).await?;
         Ok(loaded)
     }
 
-    pub(super) fn apply(&mut self, record: Record) -> Result<(), RecordError> {
+    /// `transaction`: id of the producer whose transaction decides whether the record counts.
+    pub(super) fn apply(&mut self, record: Record, transaction: Option<i64>) -> Result<(), RecordError> {
         let Some(key) = record.key else { return Ok(()) };
+        if let Some(producer_id) = transaction {
+            return self.hold(producer_id, key, record.value);
+        }
         if let Some((group, change)) = ConsumerRecord::decode(&key, record.value.as_ref())? {
             self.apply_consumer(group, change);
             return Ok(());
@@ -185,9 +199,11 @@ impl Loaded {
         match (Key::decode(key)?, record.value) {
             (Key::Offset { group, topic, partition }, Some(value)) => {
                 let value = OffsetValue::decode(value)?;
+                self.release(&group, &(Arc::clone(&topic), partition));
                 self.offsets.entry(group).or_default().insert((topic, partition), value);
             }
             (Key::Offset { group, topic, partition }, None) => {
+                self.release(&group, &(Arc::clone(&topic), partition));
                 if let Some(offsets) = self.offsets.get_mut(&group) {
                     offsets.remove(&(topic, partition));
                     if offsets.is_empty() {
@@ -204,6 +220,31 @@ impl Loaded {
             (Key::Other(_), _) => {}
         }
         Ok(())
+    }
+
+    fn hold(&mut self, producer_id: i64, key: Bytes, value: Option<Bytes>) -> Result<(), RecordError> {
+        if let (Key::Offset { group, topic, partition }, Some(value)) = (Key::decode(key)?, value) {
+            let value = OffsetValue::decode(value)?;
+            let held = self.pending.entry(group).or_default();
+            held.entry(producer_id).or_default().insert((topic, partition), value);
+        }
+        Ok(())
+    }
+
+    /// A later commit counts instead of those that are held.
+    fn release(&mut self, group: &str, partition: &TopicPartition) {
+        if let Some(held) = self.pending.get_mut(group) {
+            held.values_mut().for_each(|offsets| _ = offsets.remove(partition));
+        }
+    }
+
+    fn end_transaction(&mut self, marker: &EndMarker) {
+        for (group, held) in &mut self.pending {
+            if let Some(offsets) = held.remove(&marker.producer_id).filter(|_| marker.commit) {
+                self.offsets.entry(Arc::clone(group)).or_default().extend(offsets);
+            }
+        }
+        self.pending.retain(|_, held| !held.is_empty());
     }
 
     fn apply_consumer(&mut self, group: Arc<str>, change: ConsumerRecord) {
@@ -231,6 +272,13 @@ impl Loaded {
             consumer.start_sessions(now);
             let group = groups.entry(Arc::clone(&id)).or_insert_with(|| Group::new(id, Arc::clone(settings), now));
             group.consumer = Some(Box::new(consumer));
+        }
+        for (id, held) in self.pending {
+            for (producer_id, offsets) in held.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
+                let make = || Group::new(Arc::clone(&id), Arc::clone(settings), now);
+                let group = groups.entry(Arc::clone(&id)).or_insert_with(make);
+                group.offsets.pending.hold(producer_id, offsets.into_iter().collect(), 0);
+            }
         }
         groups.into_values().collect()
     }

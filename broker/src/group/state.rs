@@ -71,6 +71,8 @@ pub(super) enum Change {
     /// The group's metadata, written.
     Stored(Store),
     Committed(Vec<(TopicPartition, OffsetValue)>),
+    /// Offsets of a transaction, which are held already.
+    Held,
     OffsetsRemoved(Vec<TopicPartition>),
     /// A consumer group's, which took effect when it was appended; answers wait for it.
     Consumer,
@@ -349,7 +351,7 @@ impl Group {
                 Change::Stored(store) => self.store_done(store, Ok(()), now),
                 Change::Committed(offsets) => self.offsets.apply(offsets),
                 Change::OffsetsRemoved(partitions) => self.offsets.remove(&partitions),
-                Change::Consumer => {}
+                Change::Consumer | Change::Held => {}
                 Change::Deleted => self.abandon(ResponseError::CoordinatorNotAvailable, now),
             }
         }
@@ -395,6 +397,11 @@ impl Group {
         }
     }
 
+    /// Number of the change that was appended last.
+    pub(super) fn last_change(&self) -> u64 {
+        self.next_change
+    }
+
     pub(super) fn in_flight(&self) -> impl Iterator<Item = &Change> {
         self.in_flight.iter().map(|(_, change)| change)
     }
@@ -414,7 +421,7 @@ impl Group {
 
     /// Whether so many more offsets fit.
     pub(super) fn has_room_for(&self, offsets: usize) -> bool {
-        self.offsets.len() + offsets <= MAX_OFFSETS_PER_GROUP
+        self.offsets.len() + self.offsets.pending.len() + offsets <= MAX_OFFSETS_PER_GROUP
     }
 
     /// When [`Self::on_time`] has something to do.

@@ -14,4 +14,6 @@ pub struct Feature {
 pub const FEATURES: &[Feature] = &[
     // 1: the consumer group protocol (KIP-848).
     Feature { name: "group.version", min: 0, max: 1 },
+    // 2: an epoch for every transaction, and partitions that the broker adds (KIP-890).
+    Feature { name: "transaction.version", min: 0, max: 2 },
 ];

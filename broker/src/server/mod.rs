@@ -70,8 +70,17 @@ impl Server {
         let (catalog, logs) = open_catalog(&config, store.clone(), clock.clone()).await?;
         trust.install_users(&catalog).await?;
 
-        let offsets = group::TopicLog::new(catalog.clone(), logs.clone(), group::DEFAULT_PARTITIONS);
-        let groups = group::Coordinator::new(group_settings(&config), clock.clone(), Arc::new(offsets), catalog.clone());
+        let state_log = |topic, partitions| Arc::new(TopicLog::new(topic, catalog.clone(), logs.clone(), partitions));
+        let offsets = state_log(group::OFFSETS, group::DEFAULT_PARTITIONS);
+        let groups = group::Coordinator::new(group_settings(&config), clock.clone(), offsets, catalog.clone());
+        let producer_ids = Arc::new(ProducerIds::default());
+        let transactions = txn::Coordinator::new(
+            transaction_settings(&config),
+            clock.clone(),
+            state_log(txn::STATE_TOPIC, txn::DEFAULT_PARTITIONS),
+            Arc::new(LocalMarkers { catalog: catalog.clone(), logs: logs.clone(), groups: groups.clone() }),
+            Arc::new(NewProducerIds { ids: producer_ids.clone(), catalog: catalog.clone() }),
+        );
         let accepting = CancellationToken::new();
         let audit = Arc::new(Audit::new(clock.clone()));
         let quotas = Arc::new(Quotas::new(clock.clone()));
@@ -85,7 +94,8 @@ impl Server {
             logs: logs.clone(),
             groups: groups.clone(),
             metrics,
-            producer_ids: Default::default(),
+            producer_ids,
+            transactions: transactions.clone(),
             topic_changes: Default::default(),
             changes: TaskTracker::new(),
             fetch_sessions: Default::default(),
@@ -98,6 +108,7 @@ impl Server {
         let upkeep = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(groups.run(upkeep.clone()));
+        tasks.spawn(transactions.run(upkeep.clone()));
         tasks.spawn(quotas.follow(quota_changes, upkeep.clone()));
         tasks.spawn(logs.clone().run_maintenance(upkeep.clone()));
 
@@ -257,6 +268,15 @@ fn consumer_settings(groups: &crate::config::Groups) -> group::ConsumerSettings 
     }
 }
 
+fn transaction_settings(config: &Config) -> txn::Settings {
+    let transactions = &config.transactions;
+    txn::Settings {
+        max_timeout_ms: transactions.max_timeout_ms,
+        expiration_ms: transactions.id_expiration_ms,
+        ..txn::Settings::default()
+    }
+}
+
 fn open_store(
     config: &Config,
     file_system: Arc<dyn local::fs::FileSystem>,
@@ -310,7 +330,8 @@ fn known_partitions(image: &Image, config: &Config) -> Vec<(PartitionId, Arc<Log
     let mut known = Vec::new();
     for topic in image.topics.values() {
         let settings = match topic.name.as_str() {
-            group::OFFSETS_TOPIC => Arc::new(group::offsets_config()),
+            group::OFFSETS_TOPIC => Arc::new(group::OFFSETS.log_config()),
+            name if name == txn::STATE_TOPIC.name => Arc::new(txn::STATE_TOPIC.log_config()),
             _ => Arc::new(log_config(&topic.configs, &defaults, false)),
         };
         known.extend((0..topic.partitions).map(|index| (PartitionId { topic: topic.id, index }, settings.clone())));

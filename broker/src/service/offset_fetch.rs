@@ -1,4 +1,5 @@
-//! OffsetFetch: how far groups have read. Only what is durable is shown, so every answer is stable.
+//! OffsetFetch: how far groups have read. Only what is durable is shown; whoever wants a stable answer waits where an open
+//! transaction may change it (KIP-447).
 
 use std::collections::{HashMap, HashSet};
 
@@ -34,7 +35,8 @@ impl Service for OffsetFetchRequest {
         let (request, denied, access) = request.into_parts();
         if context.version < BATCHED {
             let wanted = request.topics.map(|topics| topics.into_iter().map(named).collect());
-            let mut answer = fetch(services, &access, &request.group_id, wanted.clone());
+            let stable = request.require_stable;
+            let mut answer = fetch(services, &access, &request.group_id, wanted.clone(), stable);
             if let (Err(error), true) = (&answer, context.version < GROUP_ERROR) {
                 answer = Ok(all_failed(wanted.unwrap_or_default(), *error));
             }
@@ -47,6 +49,7 @@ impl Service for OffsetFetchRequest {
                 Err(error) => OffsetFetchResponse::default().with_error_code(error.code()),
             };
         }
+        let stable = request.require_stable;
         let mut hidden: HashMap<_, _> = denied.group_topics.into_iter().collect();
         let mut seen = HashSet::new();
         let named = request.groups.into_iter().filter(|group| seen.insert(group.group_id.clone()));
@@ -55,7 +58,7 @@ impl Service for OffsetFetchRequest {
             let refused = hidden.remove(&group.group_id).unwrap_or_default().into_iter().map(batch_named).collect();
             let member = group.member_id.as_deref();
             let allowed = services.groups.check_fetch(&group.group_id, member, group.member_epoch);
-            match allowed.and_then(|()| fetch(services, &access, &group.group_id, wanted)) {
+            match allowed.and_then(|()| fetch(services, &access, &group.group_id, wanted, stable)) {
                 Ok(mut topics) => {
                     topics.extend(all_failed(refused, ResponseError::TopicAuthorizationFailed));
                     OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics)
@@ -87,21 +90,25 @@ fn fetch(
     access: &Access,
     group: &GroupId,
     wanted: Wanted,
+    stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ResponseError> {
     services.groups.offsets(group, |offsets| match wanted {
         Some(topics) => topics
             .into_iter()
             .map(|(name, indexes)| {
-                let partitions = indexes.into_iter().map(|index| answer(index, offsets.get(&name, index)));
+                let partitions = indexes.into_iter().map(|index| match stable && offsets.is_unstable(&name, index) {
+                    true => unstable(index),
+                    false => answer(index, offsets.get(&name, index)),
+                });
                 topic(name.clone(), partitions.collect())
             })
             .collect(),
-        None => everything(offsets, access),
+        None => everything(offsets, access, stable),
     })
 }
 
 /// All topics with an offset that may be described.
-fn everything(offsets: &Offsets, access: &Access) -> Vec<OffsetFetchResponseTopics> {
+fn everything(offsets: &Offsets, access: &Access, stable: bool) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     let mut last = None;
     for (name, index, value) in offsets.iter() {
@@ -118,7 +125,10 @@ fn everything(offsets: &Offsets, access: &Access) -> Vec<OffsetFetchResponseTopi
             }
         };
         if let (true, Some(topic)) = (visible, topics.last_mut()) {
-            topic.partitions.push(answer(index, Some(value)));
+            topic.partitions.push(match stable && offsets.is_unstable(name, index) {
+                true => unstable(index),
+                false => answer(index, Some(value)),
+            });
         }
     }
     topics
@@ -134,6 +144,10 @@ fn answer(index: i32, value: Option<&OffsetValue>) -> OffsetFetchResponsePartiti
         .with_committed_offset(value.map_or(NONE, |value| value.offset))
         .with_committed_leader_epoch(value.map_or(-1, |value| value.leader_epoch))
         .with_metadata(Some(value.map_or_else(StrBytes::default, |value| wire(&value.metadata))))
+}
+
+fn unstable(index: i32) -> OffsetFetchResponsePartitions {
+    answer(index, None).with_error_code(ResponseError::UnstableOffsetCommit.code())
 }
 
 fn all_failed(wanted: Vec<(TopicName, Vec<i32>)>, error: ResponseError) -> Vec<OffsetFetchResponseTopics> {

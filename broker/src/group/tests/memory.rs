@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
-use crate::group::{OffsetsLog, WhenDurable};
-use crate::log::LogError;
+use crate::log::{EndMarker, Entry, LogError, VerificationGuard};
 use crate::log::records::{NewRecord, Record};
+use crate::state_topic::{StateLog, WhenDurable};
 
 pub(super) const PARTITIONS: i32 = 4;
 
@@ -40,7 +40,7 @@ impl MemoryLog {
     }
 }
 
-impl OffsetsLog for MemoryLog {
+impl StateLog for MemoryLog {
     fn open(&self) -> BoxFuture<'_, Result<i32, LogError>> {
         Box::pin(async { Ok(PARTITIONS) })
     }
@@ -58,16 +58,39 @@ impl OffsetsLog for MemoryLog {
         }))
     }
 
+    fn begin_verification(&self, _: i32, _: i64, _: i16) -> Result<Option<VerificationGuard>, LogError> {
+        Ok(None)
+    }
+
+    /// Transactions are tested over real partitions.
+    fn append_transactional(
+        &self,
+        _: i32,
+        _: &[NewRecord],
+        _: (i64, i16),
+        _: Option<VerificationGuard>,
+    ) -> Result<WhenDurable, LogError> {
+        Err(LogError::NotLeader)
+    }
+
+    fn append_marker(&self, _: i32, _: EndMarker) -> Result<WhenDurable, LogError> {
+        Err(LogError::NotLeader)
+    }
+
+    fn epoch(&self, _: i32) -> Result<i32, LogError> {
+        Ok(0)
+    }
+
     fn read<'a>(
         &'a self,
         partition: i32,
-        visit: &'a mut (dyn FnMut(Record) + Send),
+        visit: &'a mut (dyn FnMut(Entry) + Send),
     ) -> BoxFuture<'a, Result<(), LogError>> {
         Box::pin(async move {
             let records = self.records.lock()[partition as usize].clone();
             for (offset, record) in records.into_iter().enumerate() {
                 let NewRecord { key, value, timestamp } = record;
-                visit(Record { offset: offset as i64, timestamp, key, value });
+                visit(Entry::Records(vec![Record { offset: offset as i64, timestamp, key, value }]));
             }
             Ok(())
         })

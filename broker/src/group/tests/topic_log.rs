@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{CATALOG_PARTITION, Catalog, PartitionLog};
 use crate::clock::{Clock, ManualClock};
-use crate::group::{Coordinator, Identity, OFFSETS_TOPIC, OffsetValue, Settings, TopicLog, offsets_config};
+use crate::group::{Coordinator, Identity, OFFSETS, OFFSETS_TOPIC, OffsetValue, Settings};
 use crate::log::{LogConfig, Logs};
+use crate::state_topic::TopicLog;
 use crate::store::PartitionId;
 use crate::store::local::{Durability, LocalSettings, LocalStore, fs::RealFs};
 
@@ -36,10 +37,10 @@ impl Broker {
         let catalog = Catalog::load(Box::new(log)).await.expect("a catalog");
         let known = catalog.image().topic(OFFSETS_TOPIC).map_or_else(Vec::new, |topic| {
             let id = |index| PartitionId { topic: topic.id, index };
-            (0..topic.partitions).map(|index| (id(index), Arc::new(offsets_config()))).collect()
+            (0..topic.partitions).map(|index| (id(index), Arc::new(OFFSETS.log_config()))).collect()
         });
         logs.load(known, &[CATALOG_PARTITION]).await.expect("loaded partitions");
-        let log = TopicLog::new(catalog.clone(), logs.clone(), PARTITIONS);
+        let log = TopicLog::new(OFFSETS, catalog.clone(), logs.clone(), PARTITIONS);
         let coordinator = Coordinator::new(Settings::default(), clock, Arc::new(log), catalog.clone());
         let stop = CancellationToken::new();
         let task = tokio::spawn(Arc::clone(&coordinator).run(stop.clone()));
