@@ -29,6 +29,8 @@ pub struct Options {
     pub reserve_bytes: Option<u64>,
     /// Lines for the `[limits]` table.
     pub limits: Vec<String>,
+    /// Lines for the `[groups]` table.
+    pub groups: Vec<String>,
     /// Lines for the top of the config file.
     pub top: Vec<String>,
 }
@@ -85,6 +87,10 @@ impl Broker {
         }
         text += &format!("\n[http]\nbind = \"127.0.0.1:{}\"\n\n[limits]\n", self.http_port);
         for line in &options.limits {
+            text += &format!("{line}\n");
+        }
+        text += "\n[groups]\n";
+        for line in &options.groups {
             text += &format!("{line}\n");
         }
         text

@@ -76,6 +76,11 @@ pub fn samples(key: i16, version: i16) -> Vec<BytesMut> {
         ApiKey::DescribeUserScramCredentials => plain::<DescribeUserScramCredentialsRequest>(version),
         ApiKey::AlterUserScramCredentials => plain::<AlterUserScramCredentialsRequest>(version),
         ApiKey::DescribeCluster => plain::<DescribeClusterRequest>(version),
+        ApiKey::ConsumerGroupHeartbeat => both(&consumer_group_heartbeat(), version),
+        ApiKey::ConsumerGroupDescribe => {
+            let group = GroupId(StrBytes::from_static_str("sample"));
+            both(&ConsumerGroupDescribeRequest::default().with_group_ids(vec![group]), version)
+        }
         _ => Vec::new(),
     }
 }
@@ -115,6 +120,15 @@ fn list_offsets() -> ListOffsetsRequest {
     let partition = ListOffsetsPartition::default().with_timestamp(-1).with_current_leader_epoch(-1);
     let topic = ListOffsetsTopic::default().with_name(topic_name(TOPIC)).with_partitions(vec![partition]);
     ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
+}
+
+fn consumer_group_heartbeat() -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("sample-consumers")))
+        .with_member_id(StrBytes::from_static_str("member"))
+        .with_rebalance_timeout_ms(1000)
+        .with_subscribed_topic_names(Some(vec![topic_name(TOPIC)]))
+        .with_topic_partitions(Some(Vec::new()))
 }
 
 fn join_group() -> JoinGroupRequest {

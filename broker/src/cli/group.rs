@@ -97,9 +97,14 @@ pub(super) async fn run(command: GroupCommand, connection: &ConnectionArgs, outp
 async fn list(admin: &Admin, output: Output) -> Outcome {
     let groups = admin.list_groups().await?;
     let table = || {
-        let mut table = Table::new(&["GROUP", "STATE", "TYPE"]);
+        let mut table = Table::new(&["GROUP", "STATE", "TYPE", "PROTOCOL"]);
         for group in &groups {
-            table.row(vec![group.group.clone(), or_dash(group.state.clone()), group.protocol_type.clone()]);
+            table.row(vec![
+                group.group.clone(),
+                or_dash(group.state.clone()),
+                group.protocol_type.clone(),
+                or_dash(group.group_type.clone()),
+            ]);
         }
         table
     };

@@ -565,4 +565,5 @@ pub fn fuzz(bytes: &Bytes) {
     let _ = OffsetValue::decode(bytes.clone());
     let _ = GroupValue::decode(bytes.clone());
     let _ = subscribed_topics(bytes);
+    super::consumer::records::fuzz(bytes);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use krafka::__private::protocol::{
-    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupMember, DescribeGroupsRequest,
+    ApiKey, ConsumerGroupDescribeGroup, ConsumerGroupDescribeMember, ConsumerGroupDescribeRequest,
+    ConsumerGroupDescribeResponse, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupMember, DescribeGroupsRequest,
     DescribeGroupsResponse, DescribedGroup, FindCoordinatorRequest, FindCoordinatorResponse, ListGroupsRequest,
     ListGroupsResponse, VersionedDecode, VersionedEncode, decode_consumer_protocol_assignment, versions,
 };
@@ -21,6 +22,8 @@ pub struct GroupListing {
     /// `consumer` for consumers.
     pub protocol_type: String,
     pub state: Option<String>,
+    /// `classic` or `consumer`: the protocol of its members. Brokers before version 5 of the request do not say.
+    pub group_type: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +31,8 @@ pub struct Group {
     pub group: String,
     pub state: String,
     pub protocol_type: String,
+    /// `classic` or `consumer`: the protocol of its members.
+    pub group_type: &'static str,
     /// The assignor in use.
     pub protocol: String,
     pub members: Vec<GroupMember>,
@@ -63,6 +68,13 @@ const DESCRIBE: Api = Api {
     max: versions::DESCRIBE_GROUPS_MAX,
     kind: Kind::Read,
 };
+const DESCRIBE_CONSUMER: Api = Api {
+    key: ApiKey::ConsumerGroupDescribe,
+    name: "ConsumerGroupDescribe",
+    min: versions::CONSUMER_GROUP_DESCRIBE_MIN,
+    max: versions::CONSUMER_GROUP_DESCRIBE_MAX,
+    kind: Kind::Read,
+};
 const DELETE: Api = Api {
     key: ApiKey::DeleteGroups,
     name: "DeleteGroups",
@@ -94,6 +106,7 @@ impl Admin {
                 group: group.group_id,
                 protocol_type: group.protocol_type,
                 state: group.group_state,
+                group_type: group.group_type,
             })
             .collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
@@ -123,7 +136,23 @@ impl Admin {
             }
             groups.insert(name, described(group));
         }
+        self.describe_consumer_groups(&mut groups).await;
         Ok(groups)
+    }
+
+    /// Groups that are no classic ones may be consumer groups; a broker that knows none leaves them as they are.
+    async fn describe_consumer_groups(&self, groups: &mut BTreeMap<String, Result<Group>>) {
+        let missing = |described: &Result<Group>| described.as_ref().is_err_and(crate::Error::is_not_found);
+        let names: Vec<String> =
+            groups.iter().filter(|(_, described)| missing(described)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let request = ConsumerGroupDescribeRequest::new(vec![name.clone()]);
+            let code = |response: &ConsumerGroupDescribeResponse| response.groups.first().map(|group| group.error_code);
+            let Ok(response) = self.call_group(&name, DESCRIBE_CONSUMER, &request, code).await else { continue };
+            if let Some(group) = response.groups.into_iter().next() {
+                groups.insert(name, described_consumer(group));
+            }
+        }
     }
 
     /// Deletes groups with their offsets; a group with members is refused.
@@ -207,9 +236,35 @@ fn described(group: DescribedGroup) -> Result<Group> {
         group: group.group_id,
         state: group.group_state,
         protocol_type: group.protocol_type,
+        group_type: "classic",
         protocol: group.protocol_data,
         members: group.members.into_iter().map(member).collect(),
     })
+}
+
+fn described_consumer(group: ConsumerGroupDescribeGroup) -> Result<Group> {
+    answer(group.error_code, group.error_message)?;
+    Ok(Group {
+        group: group.group_id,
+        state: group.group_state,
+        protocol_type: "consumer".to_owned(),
+        group_type: "consumer",
+        protocol: group.assignor_name,
+        members: group.members.into_iter().map(consumer_member).collect(),
+    })
+}
+
+fn consumer_member(member: ConsumerGroupDescribeMember) -> GroupMember {
+    let topics = member.assignment.topic_partitions.into_iter();
+    GroupMember {
+        member_id: member.member_id,
+        instance_id: member.instance_id,
+        client_id: member.client_id,
+        host: member.client_host,
+        assignment: topics
+            .map(|topic| TopicPartitions { topic: topic.topic_name, partitions: topic.partitions })
+            .collect(),
+    }
 }
 
 /// An assignment that is not a consumer's (Connect has its own form) is left empty.

@@ -31,6 +31,7 @@ impl Assignment {
     }
 
     /// Partitions of all topics.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.values().map(BTreeSet::len).sum()
     }
