@@ -12,7 +12,8 @@ use crate::catalog::{Catalog, CatalogRecord, Topic, TopicName};
 use crate::limits::PARTITIONS_OPENED_AT_ONCE;
 use crate::log::records::NewRecord;
 use crate::log::{
-    Appended, Cleanup, EndMarker, Entry, LogConfig, LogError, Logs, Partition, VerificationGuard, read_entries, read_slice,
+    Appended, Cleanup, EndMarker, Entry, LogConfig, LogError, Logs, Partition, VerificationGuard, read_entries,
+    read_slice,
 };
 use crate::store::{PartitionId, StoreError};
 

@@ -35,6 +35,7 @@ pub struct Config {
     pub log: LogOutput,
     pub limits: Limits,
     pub groups: Groups,
+    pub transactions: Transactions,
     /// Defaults of topic configs, under Kafka's names (`retention.ms`).
     pub topic_defaults: std::collections::BTreeMap<String, String>,
 }
@@ -182,6 +183,23 @@ pub struct Groups {
     pub consumer_regex_refresh_interval_ms: u64,
 }
 
+/// Transactions of producers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transactions {
+    /// Longest timeout that a producer may ask for (milliseconds).
+    pub max_timeout_ms: i32,
+    /// A transactional id that nobody used for so long is forgotten (milliseconds).
+    pub id_expiration_ms: i64,
+}
+
+impl Default for Transactions {
+    /// Apache Kafka's defaults.
+    fn default() -> Self {
+        Self { max_timeout_ms: 900_000, id_expiration_ms: 604_800_000 }
+    }
+}
+
 /// Which way groups may change between the classic and the consumer protocol while they have members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -226,6 +244,7 @@ impl Default for Config {
             log: LogOutput::default(),
             limits: Limits::default(),
             groups: Groups::default(),
+            transactions: Transactions::default(),
             topic_defaults: Default::default(),
         }
     }

@@ -94,10 +94,7 @@ const GROUPS: &[Setting] = &[
         "How often members with the consumer protocol are told to send heartbeats (milliseconds). Kafka's \
          `group.consumer.heartbeat.interval.ms`.",
     ),
-    setting(
-        "consumer_max_size",
-        "Members of one group with the consumer protocol. Kafka's `group.consumer.max.size`.",
-    ),
+    setting("consumer_max_size", "Members of one group with the consumer protocol. Kafka's `group.consumer.max.size`."),
     setting(
         "consumer_assignors",
         "Server-side assignors: `uniform` (balanced and sticky) and `range` (co-partitioned); the first one serves groups \
@@ -112,6 +109,18 @@ const GROUPS: &[Setting] = &[
         "consumer_regex_refresh_interval_ms",
         "Subscriptions by regular expression are resolved again at least this often, and when topics change \
          (milliseconds). Kafka's `group.consumer.regex.refresh.interval.ms`.",
+    ),
+];
+
+const TRANSACTIONS: &[Setting] = &[
+    setting(
+        "max_timeout_ms",
+        "Longest transaction timeout that a producer may ask for (milliseconds). Kafka's `transaction.max.timeout.ms`.",
+    ),
+    setting(
+        "id_expiration_ms",
+        "A transactional id that nobody used for so long is forgotten (milliseconds). Kafka's \
+         `transactional.id.expiration.ms`.",
     ),
 ];
 
@@ -137,6 +146,7 @@ const SECTIONS: &[(&str, &str, &[Setting])] = &[
     ("log", "The broker's own log: `[log]`", LOG),
     ("limits", "Limits: `[limits]`", LIMITS),
     ("groups", "Consumer groups: `[groups]`", GROUPS),
+    ("transactions", "Transactions: `[transactions]`", TRANSACTIONS),
 ];
 
 const INTRODUCTION: &str = "# Configuration

@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 use super::load::Origin;
 use super::{ClientCertificates, Config, Listener};
 use crate::auth::mapping::MappingRules;
-use crate::group::Assignor;
 use crate::catalog::topic_config::{self, TOPIC_CONFIGS, TopicDefaults};
+use crate::group::Assignor;
 use crate::limits;
 
 /// Every broken rule, as a sentence that begins with the place and the key.
@@ -172,6 +172,9 @@ fn bounds(config: &Config, found: &mut Problems) {
     );
     found.unless(limits.idle_seconds > 0, "limits.idle_seconds", "must be at least 1");
     found.unless(limits.stop_seconds > 0, "limits.stop_seconds", "must be at least 1");
+    let transactions = &config.transactions;
+    found.unless(transactions.max_timeout_ms > 0, "transactions.max_timeout_ms", "must be at least 1");
+    found.unless(transactions.id_expiration_ms > 0, "transactions.id_expiration_ms", "must be at least 1");
     let groups = &config.groups;
     found.unless(groups.max_size > 0, "groups.max_size", "must be at least 1");
     found.unless(

@@ -49,12 +49,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    pub fn new(
-        settings: Settings,
-        clock: Arc<dyn Clock>,
-        log: Arc<dyn StateLog>,
-        catalog: Arc<Catalog>,
-    ) -> Arc<Self> {
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, log: Arc<dyn StateLog>, catalog: Arc<Catalog>) -> Arc<Self> {
         Arc::new(Self {
             settings: Arc::new(settings),
             clock,

@@ -77,7 +77,9 @@ impl Group {
     pub(super) fn check_commit(&mut self, who: &Identity, now: Now) -> Result<(), ResponseError> {
         match self.state {
             State::Dead => return Err(ResponseError::CoordinatorNotAvailable),
-            _ if self.consumer.is_some() => return self.consumer.as_ref().map_or(Ok(()), |group| group.check_commit(who)),
+            _ if self.consumer.is_some() => {
+                return self.consumer.as_ref().map_or(Ok(()), |group| group.check_commit(who));
+            }
             // Tools, and consumers that assign partitions themselves.
             State::Empty if who.generation < 0 => return Ok(()),
             _ => {}
@@ -146,9 +148,7 @@ impl Group {
                 }
             }),
             State::Stable if self.protocol_type.as_deref() == Some(super::CONSUMER) => {
-                self.offsets.select(|topic, value| {
-                    since_commit(value) && !self.is_subscribed(topic)
-                })
+                self.offsets.select(|topic, value| since_commit(value) && !self.is_subscribed(topic))
             }
             _ => Vec::new(),
         };

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::add_partitions_to_txn_request::{
-    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
-};
+use kafka_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
 };
@@ -74,8 +72,9 @@ async fn one(
             _ => Err(ResponseError::UnknownTopicOrPartition),
         }
     };
-    let mut all = topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| check(&topic.name, *index)));
-    if all.any(|result| result.is_err()) {
+    let all_fine =
+        |topic: &AddPartitionsToTxnTopic| topic.partitions.iter().all(|index| check(&topic.name, *index).is_ok());
+    if !topics.iter().all(all_fine) {
         return answer(topics, |topic, index| match check(topic, index) {
             Ok(()) => Err(ResponseError::OperationNotAttempted),
             refused => refused,

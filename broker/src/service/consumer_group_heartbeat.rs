@@ -64,10 +64,11 @@ fn heartbeat(request: &ConsumerGroupHeartbeatRequest, context: &Context) -> Hear
 
 fn answer(beaten: Beaten) -> ConsumerGroupHeartbeatResponse {
     let topic = |(id, partitions)| TopicPartitions::default().with_topic_id(id).with_partitions(partitions);
-    let assignment = beaten.assignment.map(|topics| {
-        Assignment::default().with_topic_partitions(topics.into_iter().map(topic).collect())
-    });
-    let interval = beaten.heartbeat_interval.map_or(0, |interval| i32::try_from(interval.as_millis()).unwrap_or(i32::MAX));
+    let assignment = beaten
+        .assignment
+        .map(|topics| Assignment::default().with_topic_partitions(topics.into_iter().map(topic).collect()));
+    let interval =
+        beaten.heartbeat_interval.map_or(0, |interval| i32::try_from(interval.as_millis()).unwrap_or(i32::MAX));
     ConsumerGroupHeartbeatResponse::default()
         .with_member_id(Some(wire(&beaten.member)))
         .with_member_epoch(beaten.epoch)

@@ -127,13 +127,7 @@ impl Terms {
 /// The request, what of it is refused, and the access that decided so.
 type Allowed = (ProduceRequest, Vec<TopicProduceData>, Access);
 
-fn append(
-    services: &Services,
-    context: &Context,
-    allowed: Allowed,
-    terms: Terms,
-    verdicts: &Verdicts,
-) -> Produced {
+fn append(services: &Services, context: &Context, allowed: Allowed, terms: Terms, verdicts: &Verdicts) -> Produced {
     let Terms { acks, deadline, transactional } = terms;
     let mut work = Work {
         services,

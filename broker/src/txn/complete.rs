@@ -57,11 +57,13 @@ impl Coordinator {
             coordinator_epoch: cell.coordinator_epoch,
             commit: decided.status == Status::PrepareCommit,
         };
-        let partitions =
-            decided.partitions.iter().flat_map(|(topic, indexes)| indexes.iter().map(move |index| (topic, *index)));
+        let mut partitions = Vec::new();
+        for (topic, indexes) in &decided.partitions {
+            partitions.extend(indexes.iter().map(|index| (Arc::clone(topic), *index)));
+        }
         stream::iter(partitions)
             .for_each_concurrent(AT_ONCE, |(topic, index)| async move {
-                while !self.markers.write(topic, index, marker).await {
+                while !self.markers.write(&topic, index, marker).await {
                     if self.tasks.is_closed() {
                         return;
                     }

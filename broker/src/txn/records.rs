@@ -75,10 +75,8 @@ fn put_partitions(value: &mut BytesMut, partitions: &Partitions) {
 }
 
 fn put_tags(value: &mut BytesMut, transaction: &Transaction) {
-    let ids = [
-        (PREVIOUS_PRODUCER_ID, transaction.previous_producer_id),
-        (NEXT_PRODUCER_ID, transaction.next_producer_id),
-    ];
+    let ids =
+        [(PREVIOUS_PRODUCER_ID, transaction.previous_producer_id), (NEXT_PRODUCER_ID, transaction.next_producer_id)];
     let ids = ids.into_iter().filter_map(|(tag, id)| id.map(|id| (tag, id)));
     let version = Some(transaction.client_version).filter(|version| *version > 0);
     put_varint(value, ids.clone().count() as u32 + u32::from(version.is_some()));

@@ -312,8 +312,8 @@ impl Transaction {
 
     /// When the transaction takes too long: its end, which fences the producer.
     pub(super) fn timed_out(&self, now_ms: i64) -> Option<Self> {
-        let late = self.status == Status::Ongoing
-            && now_ms.saturating_sub(self.started_ms) > i64::from(self.timeout_ms);
+        let late =
+            self.status == Status::Ongoing && now_ms.saturating_sub(self.started_ms) > i64::from(self.timeout_ms);
         late.then(|| Self { epoch: self.epoch.saturating_add(1), last_epoch: NO_EPOCH, ..self.prepared(false, now_ms) })
     }
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use krafka::__private::protocol::{
     ApiKey, ConsumerGroupDescribeGroup, ConsumerGroupDescribeMember, ConsumerGroupDescribeRequest,
-    ConsumerGroupDescribeResponse, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupMember, DescribeGroupsRequest,
-    DescribeGroupsResponse, DescribedGroup, FindCoordinatorRequest, FindCoordinatorResponse, ListGroupsRequest,
-    ListGroupsResponse, VersionedDecode, VersionedEncode, decode_consumer_protocol_assignment, versions,
+    ConsumerGroupDescribeResponse, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupMember,
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, FindCoordinatorRequest, FindCoordinatorResponse,
+    ListGroupsRequest, ListGroupsResponse, VersionedDecode, VersionedEncode, decode_consumer_protocol_assignment,
+    versions,
 };
 use serde::Serialize;
 

@@ -68,9 +68,8 @@ impl Guarded for TxnOffsetCommitRequest {
     fn guard(&mut self, access: &Access) -> Result<Self::Denied, Refusal> {
         may_write(access, &self.transactional_id)?;
         may_read_group(access, &self.group_id)?;
-        let denied = |topic: &mut TxnOffsetCommitRequestTopic| {
-            !access.allows(Operation::Read, ResourceType::Topic, &topic.name)
-        };
+        let denied =
+            |topic: &mut TxnOffsetCommitRequestTopic| !access.allows(Operation::Read, ResourceType::Topic, &topic.name);
         Ok(self.topics.extract_if(.., denied).collect())
     }
 }
@@ -100,8 +99,7 @@ impl Guarded for DescribeTransactionsRequest {
     type Denied = Vec<TransactionalId>;
 
     fn guard(&mut self, access: &Access) -> Result<Self::Denied, Refusal> {
-        let denied =
-            |id: &mut TransactionalId| !access.allows(Operation::Describe, ResourceType::TransactionalId, id);
+        let denied = |id: &mut TransactionalId| !access.allows(Operation::Describe, ResourceType::TransactionalId, id);
         Ok(self.transactional_ids.extract_if(.., denied).collect())
     }
 }

@@ -32,8 +32,8 @@ impl ConsumerGroup {
         let Some(first) = join.protocols.first() else {
             return Err(refused(ResponseError::InconsistentGroupProtocol));
         };
-        let subscription = embedded::subscription(&first.metadata)
-            .map_err(|_| refused(ResponseError::InconsistentGroupProtocol))?;
+        let subscription =
+            embedded::subscription(&first.metadata).map_err(|_| refused(ResponseError::InconsistentGroupProtocol))?;
         self.take_static_place(join, &id, is_new).map_err(|error| refused(error.code))?;
         let profile = Profile {
             instance: join.instance.clone(),
@@ -90,7 +90,12 @@ impl ConsumerGroup {
         Ok(())
     }
 
-    pub(in crate::group) fn classic_sync(&mut self, sync: &Sync, image: &Image, now: Now) -> Result<Synced, ResponseError> {
+    pub(in crate::group) fn classic_sync(
+        &mut self,
+        sync: &Sync,
+        image: &Image,
+        now: Now,
+    ) -> Result<Synced, ResponseError> {
         let who = &sync.identity;
         let id = self.classic_member(who)?;
         let Some(member) = self.members.get(&id) else { return Err(ResponseError::UnknownMemberId) };

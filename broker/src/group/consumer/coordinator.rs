@@ -56,12 +56,7 @@ impl Coordinator {
         Ok(beaten)
     }
 
-    fn beat(
-        self: &Arc<Self>,
-        cell: &Arc<Cell>,
-        beat: &Heartbeat,
-        world: &World,
-    ) -> Result<(Beaten, Rest), Refused> {
+    fn beat(self: &Arc<Self>, cell: &Arc<Cell>, beat: &Heartbeat, world: &World) -> Result<(Beaten, Rest), Refused> {
         let now = self.now();
         let mut group = cell.group.lock();
         if group.state == State::Dead {

@@ -42,9 +42,7 @@ pub(super) fn assignment(bytes: &Bytes) -> Result<Vec<(Arc<str>, i32)>, RecordEr
 
 fn partitions(input: &mut Input) -> Result<Vec<(Arc<str>, i32)>, RecordError> {
     let topics = input.array(|input| Ok((input.text()?, input.array(Input::int32)?)))?;
-    let of = |(topic, indexes): (Arc<str>, Vec<i32>)| {
-        indexes.into_iter().map(move |index| (Arc::clone(&topic), index))
-    };
+    let of = |(topic, indexes): (Arc<str>, Vec<i32>)| indexes.into_iter().map(move |index| (Arc::clone(&topic), index));
     Ok(topics.into_iter().flat_map(of).collect())
 }
 

@@ -252,8 +252,8 @@ impl ConsumerGroup {
             None => Err(Refused::new(ResponseError::UnknownMemberId, format!("Instance id {instance} is unknown."))),
             Some(old) if joins && old != *id => {
                 let member = self.members.get(&old);
-                let released = member
-                    .is_none_or(|member| member.is_classic() || member.current.epoch == LEAVE_FOR_A_WHILE);
+                let released =
+                    member.is_none_or(|member| member.is_classic() || member.current.epoch == LEAVE_FOR_A_WHILE);
                 if !released {
                     let message = format!(
                         "Static member {id} with instance id {instance} cannot join the group because the instance id \
@@ -294,9 +294,8 @@ impl ConsumerGroup {
 /// epoch 0 has nothing any more, and begins anew.
 fn check_epoch(member: &Member, epoch: i32, owned: Option<&Assignment>) -> Result<(), Refused> {
     let current = &member.current;
-    let missed_answer = || {
-        epoch == current.previous_epoch && owned.is_some_and(|owned| owned.is_subset(&current.assigned))
-    };
+    let missed_answer =
+        || epoch == current.previous_epoch && owned.is_some_and(|owned| owned.is_subset(&current.assigned));
     if epoch == current.epoch || epoch == 0 || (epoch < current.epoch && missed_answer()) {
         return Ok(());
     }

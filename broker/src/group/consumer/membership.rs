@@ -43,9 +43,8 @@ impl ConsumerGroup {
     /// Puts members out. The others get their partitions with the next target assignment.
     pub(super) fn fence(&mut self, members: &[Arc<str>], image: &Image) {
         members.iter().for_each(|id| self.remove(id));
-        let used = |regex: &&Arc<str>| {
-            self.members.values().any(|member| member.profile.regex.as_ref() == Some(*regex))
-        };
+        let used =
+            |regex: &&Arc<str>| self.members.values().any(|member| member.profile.regex.as_ref() == Some(*regex));
         let unused: Vec<_> = self.regexes.keys().filter(|regex| !used(regex)).cloned().collect();
         unused.into_iter().for_each(|regex| self.put(ConsumerRecord::Regex(regex, None)));
         self.update_epoch(true, image);

@@ -28,8 +28,8 @@ use uuid::Uuid;
 
 use super::{ConsumerSettings, Settings};
 use crate::catalog::Image;
-pub use assignor::Assignor;
 use assignment::Assignment;
+pub use assignor::Assignor;
 pub use heartbeat::{Beaten, Heartbeat, Refused};
 use member::{Current, Deadlines, Member, Profile};
 pub use queries::{ConsumerDescription, ConsumerMemberDescription, NamedPartitions};

@@ -36,12 +36,7 @@ pub(super) fn compile(regex: &str) -> Result<Regex, Refused> {
 
 impl ConsumerGroup {
     /// Resolves the expression of a member that has a new one, and from time to time all of them.
-    pub(super) fn refresh_regexes(
-        &mut self,
-        new: Option<&Arc<str>>,
-        world: &World,
-        now: Now,
-    ) -> Result<bool, Refused> {
+    pub(super) fn refresh_regexes(&mut self, new: Option<&Arc<str>>, world: &World, now: Now) -> Result<bool, Refused> {
         let used: BTreeSet<Arc<str>> =
             self.members.values().filter_map(|member| member.profile.regex.clone()).collect();
         let unused: Vec<_> = self.regexes.keys().filter(|regex| !used.contains(*regex)).cloned().collect();

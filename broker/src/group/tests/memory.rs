@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
-use crate::log::{EndMarker, Entry, LogError, VerificationGuard};
 use crate::log::records::{NewRecord, Record};
+use crate::log::{EndMarker, Entry, LogError, VerificationGuard};
 use crate::state_topic::{StateLog, WhenDurable};
 
 pub(super) const PARTITIONS: i32 = 4;

@@ -60,8 +60,7 @@ fn range_gives_ranges_of_every_topic() {
 
 #[test]
 fn range_with_different_subscriptions() {
-    let members: &[Member] =
-        &[("A", None, &[1, 2], &[]), ("B", None, &[3], &[]), ("C", None, &[2, 3], &[])];
+    let members: &[Member] = &[("A", None, &[1, 2], &[]), ("B", None, &[3], &[]), ("C", None, &[2, 3], &[])];
     let expected: &[(&str, &[(u128, &[i32])])] =
         &[("A", &[(1, &[0, 1, 2]), (2, &[0, 1])]), ("B", &[(3, &[0])]), ("C", &[(2, &[2]), (3, &[1])])];
     check(Assignor::Range, &spec(&[(1, 3), (2, 3), (3, 2)], members), expected);
@@ -77,15 +76,13 @@ fn range_with_more_members_than_partitions() {
 
 #[test]
 fn range_puts_static_members_first_and_keeps_their_ranges() {
-    let before: &[Member] =
-        &[("A", Some("i1"), &[1], &[]), ("B", None, &[1], &[]), ("C", Some("i0"), &[1], &[])];
+    let before: &[Member] = &[("A", Some("i1"), &[1], &[]), ("B", None, &[1], &[]), ("C", Some("i0"), &[1], &[])];
     check(
         Assignor::Range,
         &spec(&[(1, 5)], before),
         &[("A", &[(1, &[2, 3])]), ("B", &[(1, &[4])]), ("C", &[(1, &[0, 1])])],
     );
-    let after: &[Member] =
-        &[("Z", Some("i1"), &[1], &[]), ("B", None, &[1], &[]), ("C", Some("i0"), &[1], &[])];
+    let after: &[Member] = &[("Z", Some("i1"), &[1], &[]), ("B", None, &[1], &[]), ("C", Some("i0"), &[1], &[])];
     check(
         Assignor::Range,
         &spec(&[(1, 5)], after),
@@ -115,10 +112,8 @@ fn uniform_moves_no_more_than_it_has_to() {
         &[("A", &[(1, &[0, 1])]), ("B", &[(1, &[2]), (2, &[1])]), ("C", &[(2, &[0, 2])])],
     );
     // A member has gone: its partitions go to the others.
-    let left: &[Member] = &[
-        ("A", None, &[1, 2], &[(1, &[0]), (2, &[0])]),
-        ("B", None, &[1, 2], &[(1, &[1]), (2, &[1])]),
-    ];
+    let left: &[Member] =
+        &[("A", None, &[1, 2], &[(1, &[0]), (2, &[0])]), ("B", None, &[1, 2], &[(1, &[1]), (2, &[1])])];
     check(
         Assignor::Uniform,
         &spec(&[(1, 3), (2, 3)], left),
@@ -128,7 +123,8 @@ fn uniform_moves_no_more_than_it_has_to() {
 
 #[test]
 fn uniform_takes_back_topics_that_nobody_wants_any_more() {
-    let members: &[Member] = &[("A", None, &[2], &[(1, &[0, 2]), (2, &[0])]), ("B", None, &[2], &[(1, &[1]), (2, &[1])])];
+    let members: &[Member] =
+        &[("A", None, &[2], &[(1, &[0, 2]), (2, &[0])]), ("B", None, &[2], &[(1, &[1]), (2, &[1])])];
     let expected: &[(&str, &[(u128, &[i32])])] = &[("A", &[(2, &[0])]), ("B", &[(2, &[1])])];
     check(Assignor::Uniform, &spec(&[(2, 2)], members), expected);
 }
@@ -168,8 +164,7 @@ fn every_assignment_is_complete() {
         let mut random = StdRng::seed_from_u64(seed);
         let topics: BTreeMap<Uuid, i32> =
             (0..random.random_range(1..6)).map(|number| (topic(number), random.random_range(1..9))).collect();
-        let mut free: Vec<_> =
-            topics.iter().flat_map(|(id, count)| (0..*count).map(|index| (*id, index))).collect();
+        let mut free: Vec<_> = topics.iter().flat_map(|(id, count)| (0..*count).map(|index| (*id, index))).collect();
         let mut members = BTreeMap::new();
         for number in 0..random.random_range(1..7) {
             let wanted: BTreeSet<_> = topics.keys().copied().filter(|_| random.random_bool(0.7)).collect();
@@ -183,8 +178,7 @@ fn every_assignment_is_complete() {
             let mut given: Vec<_> = assigned.values().flat_map(Assignment::partitions).collect();
             given.sort();
             let wanted: BTreeSet<_> = spec.members.values().flat_map(|member| member.topics.iter().copied()).collect();
-            let every: Vec<_> =
-                wanted.iter().flat_map(|id| (0..spec.topics[id]).map(|index| (*id, index))).collect();
+            let every: Vec<_> = wanted.iter().flat_map(|id| (0..spec.topics[id]).map(|index| (*id, index))).collect();
             assert_eq!(given, every, "{assignor:?}, seed {seed}");
             for (id, assignment) in &assigned {
                 assert!(assignment.topics().all(|(topic, _)| spec.members[id].topics.contains(&topic)), "seed {seed}");

@@ -177,8 +177,7 @@ impl Loads {
     fn next_least(&mut self, sizes: &[usize]) -> usize {
         if self.next_least >= self.least_end {
             self.least_count += 1;
-            while self.least_end < self.members.len()
-                && sizes[self.members[self.least_end]] as i64 == self.least_count
+            while self.least_end < self.members.len() && sizes[self.members[self.least_end]] as i64 == self.least_count
             {
                 self.least_end += 1;
             }
@@ -219,4 +218,3 @@ impl Loads {
         }
     }
 }
-

@@ -295,10 +295,8 @@ fn expressions_stand_for_whole_names_that_may_be_seen() {
 #[test]
 fn most_members_decide_on_the_assignor() {
     let mut stage = Stage::new(&[("t", 3), ("u", 3)]);
-    let member = |id: &str, assignor: Option<&str>| Client {
-        assignor: assignor.map(Arc::from),
-        ..Client::new(id, &["t", "u"])
-    };
+    let member =
+        |id: &str, assignor: Option<&str>| Client { assignor: assignor.map(Arc::from), ..Client::new(id, &["t", "u"]) };
     let mut clients = [member("a", Some("range")), member("b", Some("range")), member("c", Some("uniform"))];
     settle(&mut stage, &mut clients);
     assert_eq!(stage.group.preferred_assignor(), Assignor::Range);
