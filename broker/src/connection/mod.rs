@@ -127,6 +127,7 @@ impl Lane {
             ApiKey::JoinGroup
             | ApiKey::SyncGroup
             | ApiKey::Heartbeat
+            | ApiKey::ConsumerGroupHeartbeat
             | ApiKey::LeaveGroup
             | ApiKey::OffsetCommit
             | ApiKey::OffsetFetch

@@ -14,7 +14,8 @@ use super::{ConsumerGroup, World};
 use crate::catalog::Image;
 use crate::group::CONSUMER;
 use crate::group::member::{Join, Member as ClassicMember, to_ms};
-use crate::group::records::MemberValue;
+use crate::group::offsets::TopicPartition;
+use crate::group::records::{MemberValue, RecordError};
 use crate::group::state::{Group, Now, State};
 
 impl ConsumerGroup {
@@ -120,10 +121,7 @@ impl ConsumerGroup {
     }
 }
 
-fn upgraded(
-    member: &ClassicMember,
-    protocol: Option<&str>,
-) -> Result<(Profile, Vec<(Arc<str>, i32)>), crate::group::records::RecordError> {
+fn upgraded(member: &ClassicMember, protocol: Option<&str>) -> Result<(Profile, Vec<TopicPartition>), RecordError> {
     let chosen = member.protocols.iter().find(|offer| Some(&*offer.name) == protocol).or(member.protocols.first());
     let subscription = embedded::subscription(&chosen.map(|offer| offer.metadata.clone()).unwrap_or_default())?;
     let owned = embedded::assignment(&member.assignment)?;
