@@ -46,7 +46,12 @@ fn place(api: ApiKey, version: i16) -> Option<usize> {
         | ApiKey::AddPartitionsToTxn
         | ApiKey::AddOffsetsToTxn
         | ApiKey::EndTxn
-        | ApiKey::TxnOffsetCommit => (0, 0),
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::DescribeProducers
+        | ApiKey::DescribeTransactions
+        | ApiKey::ListTransactions
+        | ApiKey::ConsumerGroupHeartbeat
+        | ApiKey::ConsumerGroupDescribe => (0, 0),
         // Muted without being told.
         _ => return None,
     };
@@ -115,6 +120,11 @@ mod tests {
             DescribeClientQuotas => DescribeClientQuotasResponse, AlterClientQuotas => AlterClientQuotasResponse,
             DescribeUserScramCredentials => DescribeUserScramCredentialsResponse,
             AlterUserScramCredentials => AlterUserScramCredentialsResponse, DescribeCluster => DescribeClusterResponse,
+            AddPartitionsToTxn => AddPartitionsToTxnResponse, AddOffsetsToTxn => AddOffsetsToTxnResponse,
+            EndTxn => EndTxnResponse, TxnOffsetCommit => TxnOffsetCommitResponse,
+            DescribeProducers => DescribeProducersResponse, DescribeTransactions => DescribeTransactionsResponse,
+            ListTransactions => ListTransactionsResponse, ConsumerGroupHeartbeat => ConsumerGroupHeartbeatResponse,
+            ConsumerGroupDescribe => ConsumerGroupDescribeResponse,
         );
         let untold = [ApiKey::Produce, ApiKey::ApiVersions, ApiKey::SaslHandshake, ApiKey::SaslAuthenticate];
         let placed = |key: ApiKey| place(key, i16::MAX).is_some();

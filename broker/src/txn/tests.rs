@@ -170,7 +170,7 @@ impl Rig {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_transaction_ends_with_a_marker_in_each_partition() {
     let rig = Rig::new().await;
     let producer = rig.init().await.unwrap();
@@ -188,7 +188,7 @@ async fn a_transaction_ends_with_a_marker_in_each_partition() {
     assert_eq!(rig.add(producer, 1, 1).await, Err(ResponseError::ProducerFenced));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_next_transaction_waits_for_the_end_of_the_last() {
     let rig = Rig::new().await;
     let producer = rig.init().await.unwrap();
@@ -202,7 +202,7 @@ async fn the_next_transaction_waits_for_the_end_of_the_last() {
     rig.reaches(Status::Ongoing).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_new_instance_aborts_what_the_old_one_left_open() {
     let rig = Rig::new().await;
     let producer = rig.init().await.unwrap();
@@ -214,7 +214,7 @@ async fn a_new_instance_aborts_what_the_old_one_left_open() {
     assert_eq!(rig.end(producer, true, 1).await, Err(ResponseError::ProducerFenced));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn after_a_crash_at_any_step_the_decision_stands() {
     for appends in 0..6 {
         let rig = Rig::new().await;
@@ -243,7 +243,7 @@ async fn after_a_crash_at_any_step_the_decision_stands() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_log_that_fails_is_loaded_again_and_the_client_tries_again() {
     let rig = Rig::new().await;
     let producer = rig.init().await.unwrap();
@@ -259,7 +259,7 @@ async fn a_log_that_fails_is_loaded_again_and_the_client_tries_again() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_takes_too_long_is_aborted_and_what_nobody_uses_forgotten() {
     let rig = Rig::new().await;
     let producer = rig.init().await.unwrap();
@@ -276,7 +276,7 @@ async fn what_takes_too_long_is_aborted_and_what_nobody_uses_forgotten() {
     assert_ne!(rig.init().await.unwrap().0, producer.0, "ids are never used again");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_asked_wrongly_is_refused() {
     let rig = Rig::new().await;
     let timeout = rig.coordinator.init(ID, 900_001, None).await;
