@@ -203,7 +203,8 @@ impl Coordinator {
         let cell = self.shard(group)?.get(group)?.ok_or(ResponseError::GroupIdNotFound)?;
         let (results, done) = self.with(&cell, |group, now| {
             group.check_offset_delete()?;
-            let allowed = |(topic, _): &TopicPartition| !group.is_subscribed(topic);
+            let subscribed = group.subscribed();
+            let allowed = |(topic, _): &TopicPartition| !subscribed.contains(topic);
             let result = |ok| if ok { Ok(()) } else { Err(ResponseError::GroupSubscribedToTopic) };
             let results: Vec<_> = partitions.iter().map(|partition| result(allowed(partition))).collect();
             let is_stored = |(topic, partition): &TopicPartition| group.offsets.get(topic, *partition).is_some();

@@ -108,7 +108,7 @@ pub(super) struct Group {
     pub(super) id: Arc<str>,
     pub(super) settings: Arc<Settings>,
     pub(super) state: State,
-    /// When the state was entered, in milliseconds since 1970.
+    /// When the state was entered, in milliseconds since 1970; -1 when a stored group does not say.
     pub(super) state_since_ms: i64,
     pub(super) generation: i32,
     pub(super) protocol_type: Option<Arc<str>>,
@@ -173,9 +173,7 @@ impl Group {
         let mut group = Self::new(id, settings, now);
         group.generation = value.generation;
         group.protocol_type = Some(value.protocol_type).filter(|name| !name.is_empty());
-        if value.state_timestamp >= 0 {
-            group.state_since_ms = value.state_timestamp;
-        }
+        group.state_since_ms = value.state_timestamp;
         for member in value.members {
             let member = Member::stored(member, value.protocol.as_ref(), now.at);
             if let Some(instance) = &member.instance {

@@ -266,13 +266,8 @@ impl ConsumerGroup {
         profile.names.iter().chain(resolved.into_iter().flat_map(|resolved| &resolved.topics))
     }
 
-    /// Whether somebody subscribes to this topic.
-    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
-        let named = self.members.values().any(|member| member.profile.names.contains(topic));
-        named || self.regexes.values().any(|resolved| resolved.topics.contains(topic))
-    }
-
-    fn subscribed_topics(&self) -> BTreeSet<&Arc<str>> {
+    /// Everything that somebody subscribes to.
+    pub(super) fn subscribed_topics(&self) -> BTreeSet<&Arc<str>> {
         self.members.values().flat_map(|member| self.topics_of(&member.profile)).collect()
     }
 

@@ -74,6 +74,7 @@ impl Running {
             metadata: "m".into(),
             commit_timestamp: 1_000_000,
             expire_timestamp: None,
+            topic_id: None,
         };
         self.coordinator.commit(who, vec![(partition(), value)]).await
     }

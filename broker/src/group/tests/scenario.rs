@@ -522,6 +522,7 @@ fn offsets_expire_when_the_group_has_been_empty_for_long() {
         metadata: "".into(),
         commit_timestamp,
         expire_timestamp,
+        topic_id: None,
     };
     let now_ms = scene.now.wall_ms;
     scene

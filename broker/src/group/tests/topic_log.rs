@@ -64,6 +64,7 @@ impl Broker {
             metadata: "".into(),
             commit_timestamp: 1_000_000,
             expire_timestamp: None,
+            topic_id: None,
         };
         let partitions = (0..3).map(|index| (("t".into(), index), value.clone()));
         self.coordinator.commit(&who, partitions.collect()).await
