@@ -85,9 +85,9 @@ const GROUPS: &[Setting] = &[
     setting("max_session_timeout_ms", "Longest session timeout that a member may ask for (milliseconds)."),
     setting(
         "offsets_retention_minutes",
-        "Offsets are forgotten after this long (minutes): counted from when their group became empty; from the commit where \
-         the group has no members by nature, where its consumers no longer subscribe to the topic, and in groups with the \
-         consumer protocol. Kafka's `offsets.retention.minutes`.",
+        "Offsets are forgotten after this long (minutes): counted from when their group became empty, or from the commit \
+         where consumers assign partitions to themselves, where they no longer subscribe to the topic, and in groups with \
+         the consumer protocol. Kafka's `offsets.retention.minutes`.",
     ),
     setting(
         "offsets_retention_check_interval_ms",

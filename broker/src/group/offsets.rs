@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 
+use super::limits::{MAX_OFFSET_BYTES_PER_GROUP, MAX_OFFSETS_PER_GROUP, OFFSET_BYTES};
 use super::member::Identity;
 use super::records::{OffsetValue, subscribed_topics};
 use super::state::{Change, Group, Now, State};
@@ -19,6 +20,7 @@ pub type TopicPartition = (Arc<str>, i32);
 pub struct Offsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, OffsetValue>>,
     len: usize,
+    bytes: usize,
     pub(super) pending: Pending,
 }
 
@@ -46,10 +48,29 @@ impl Offsets {
         self.len == 0 && self.pending.is_empty()
     }
 
+    /// What they take in memory, about (bytes).
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.pending.bytes()
+    }
+
+    /// How many more they become, and by how many bytes, when these are taken in.
+    fn growth(&self, offsets: &[(TopicPartition, OffsetValue)]) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        for ((topic, partition), value) in offsets {
+            match self.get(topic, *partition) {
+                Some(before) => bytes += value.bytes().saturating_sub(before.bytes()),
+                None => (count, bytes) = (count + 1, bytes + value.bytes()),
+            }
+        }
+        (count, bytes)
+    }
+
     pub(super) fn apply(&mut self, offsets: Vec<(TopicPartition, OffsetValue)>) {
         for ((topic, partition), value) in offsets {
-            if self.topics.entry(topic).or_default().insert(partition, value).is_none() {
-                self.len += 1;
+            self.bytes += value.bytes();
+            match self.topics.entry(topic).or_default().insert(partition, value) {
+                Some(before) => self.bytes -= before.bytes(),
+                None => self.len += 1,
             }
         }
     }
@@ -57,8 +78,9 @@ impl Offsets {
     pub(super) fn remove(&mut self, gone: &[TopicPartition]) {
         for (topic, partition) in gone {
             let Some(partitions) = self.topics.get_mut(topic) else { continue };
-            if partitions.remove(partition).is_some() {
+            if let Some(value) = partitions.remove(partition) {
                 self.len -= 1;
+                self.bytes -= value.bytes();
             }
             if partitions.is_empty() {
                 self.topics.remove(topic);
@@ -74,6 +96,11 @@ impl Offsets {
 }
 
 impl OffsetValue {
+    /// What it takes in memory, about (bytes).
+    pub(super) fn bytes(&self) -> usize {
+        OFFSET_BYTES + self.metadata.len()
+    }
+
     /// Whether it is of the topic that has this name now, and not of a deleted one. What does not say is believed.
     pub fn is_current(&self, image: &Image, topic: &str) -> bool {
         self.topic_id.is_none_or(|id| image.topic(topic).is_some_and(|topic| topic.id == id))
@@ -106,6 +133,25 @@ impl Subscribed {
 }
 
 impl Group {
+    /// Whether these offsets fit, in this group and with all others. What takes the place of older ones and is no larger
+    /// always does.
+    pub(super) fn has_room_for(&self, offsets: &[(TopicPartition, OffsetValue)]) -> bool {
+        let (count, bytes) = self.offsets.growth(offsets);
+        self.fits(count, bytes)
+    }
+
+    /// The same for offsets that are held beside those that count.
+    pub(super) fn has_room_to_hold(&self, offsets: &[(TopicPartition, OffsetValue)]) -> bool {
+        self.fits(offsets.len(), offsets.iter().map(|(_, value)| value.bytes()).sum())
+    }
+
+    fn fits(&self, count: usize, bytes: usize) -> bool {
+        let fits = |held: usize, growth: usize, most: usize| growth == 0 || held + growth <= most;
+        fits(self.offsets.len() + self.offsets.pending.len(), count, MAX_OFFSETS_PER_GROUP)
+            && fits(self.offsets.bytes(), bytes, MAX_OFFSET_BYTES_PER_GROUP)
+            && self.may_grow_by(bytes)
+    }
+
     /// Whether this client may commit now. A commit keeps the session alive.
     pub(super) fn check_commit(&mut self, who: &Identity, now: Now) -> Result<(), ResponseError> {
         match self.state {

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::consumer::ConsumerGroup;
-use super::limits::MAX_OFFSETS_PER_GROUP;
+use super::limits::MEMBER_BYTES;
 use super::member::{JoinResult, Joined, JoinedMember, Member};
+use super::memory::{Held, Share};
 use super::offsets::{Offsets, TopicPartition};
 use super::records::{GroupValue, OffsetValue};
 
@@ -138,6 +139,8 @@ pub(super) struct Group {
     durable: watch::Sender<u64>,
     /// For when the group's timer is set (kept by the coordinator).
     pub(super) armed: Option<Instant>,
+    /// What is counted of it in the memory of all groups (kept by the coordinator).
+    share: Option<Share>,
 }
 
 impl Group {
@@ -165,6 +168,7 @@ impl Group {
             next_change: 0,
             durable: watch::Sender::new(0),
             armed: None,
+            share: None,
         }
     }
 
@@ -259,7 +263,7 @@ impl Group {
         self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
-    /// Subscriptions and assignments of all members.
+    /// Names, subscriptions and assignments of all members.
     pub(super) fn bytes(&self) -> usize {
         self.members.values().map(Member::bytes).sum()
     }
@@ -417,9 +421,22 @@ impl Group {
             && self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())
     }
 
-    /// Whether so many more offsets fit.
-    pub(super) fn has_room_for(&self, offsets: usize) -> bool {
-        self.offsets.len() + self.offsets.pending.len() + offsets <= MAX_OFFSETS_PER_GROUP
+    /// Whether the group's part of all groups' memory may grow so much.
+    pub(super) fn may_grow_by(&self, bytes: usize) -> bool {
+        self.share.as_ref().is_none_or(|share| share.has_room_for(bytes))
+    }
+
+    /// Counts what the group holds now.
+    pub(super) fn weigh(&mut self, held: &Arc<Held>) {
+        let consumer = self.consumer.as_ref().map_or(0, |consumer| consumer.bytes());
+        let members = MEMBER_BYTES * self.member_count() + self.bytes() + consumer;
+        let bytes = members + self.offsets.bytes();
+        self.share.get_or_insert_with(|| Share::of(held)).set(bytes);
+    }
+
+    /// Members of either kind.
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len() + self.consumer.as_ref().map_or(0, |consumer| consumer.len())
     }
 
     /// When [`Self::on_time`] has something to do.
