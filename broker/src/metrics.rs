@@ -7,6 +7,7 @@ mod process;
 
 use std::collections::HashSet;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -81,6 +82,24 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupLabels {
+    group: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupStateLabels {
+    group: Arc<str>,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LagLabels {
+    group: Arc<str>,
+    topic: Arc<str>,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QuotaLabels {
     quota: &'static str,
 }
@@ -110,6 +129,16 @@ impl Traffic {
     }
 }
 
+/// One group with its own series.
+#[derive(Clone, Debug, Default)]
+pub struct ObservedGroup {
+    pub group: Arc<str>,
+    pub state: &'static str,
+    pub members: usize,
+    /// Topic, partition, and records between the committed offset and the high watermark.
+    pub lags: Vec<(Arc<str>, i32, i64)>,
+}
+
 /// What only a look can tell, filled in when somebody asks.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -119,6 +148,11 @@ pub struct Observed {
     /// Groups by the name of their state.
     pub groups: Vec<(String, usize)>,
     pub group_members: usize,
+    pub single_groups: Vec<ObservedGroup>,
+    /// Series of groups that are left out because there are too many.
+    pub group_series_omitted: usize,
+    /// Members and offsets of all groups (bytes).
+    pub group_memory: usize,
     /// Free and total bytes of the data volume.
     pub volume: (u64, u64),
     /// When a listener's certificate ends, in seconds since 1970.
@@ -147,6 +181,7 @@ pub struct Metrics {
     /// How long making records durable takes.
     pub flush_seconds: Histogram,
     observed: Gauges,
+    scrape: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -154,7 +189,12 @@ struct Gauges {
     topic_bytes: Family<TopicLabels, Gauge>,
     partitions: Gauge,
     groups: Family<StateLabels, Gauge>,
-    group_members: Gauge,
+    members: Gauge,
+    group_memory: Gauge,
+    group_state: Family<GroupStateLabels, Gauge>,
+    group_members: Family<GroupLabels, Gauge>,
+    group_lag: Family<LagLabels, Gauge>,
+    group_series_omitted: Gauge,
     volume_free: Gauge,
     volume_total: Gauge,
     certificates: Family<ListenerLabels, Gauge>,
@@ -189,9 +229,11 @@ impl Metrics {
             topics: Mutex::default(),
             flush_seconds: seconds(),
             observed: Gauges::default(),
+            scrape: Mutex::default(),
         };
         metrics.register_traffic();
         metrics.register_observed();
+        metrics.register_single_groups();
         metrics.register_process(started_ms);
         metrics
     }
@@ -228,7 +270,9 @@ impl Metrics {
         registry.register_with_unit("lockgate_topic_size", help, bytes.clone(), observed.topic_bytes.clone());
         registry.register("lockgate_partitions", "Open partitions", observed.partitions.clone());
         registry.register("lockgate_groups", "Consumer groups, by state", observed.groups.clone());
-        registry.register("lockgate_group_members", "Members of all groups", observed.group_members.clone());
+        registry.register("lockgate_members", "Members of all groups", observed.members.clone());
+        let help = "Members and committed offsets of all groups in memory, about";
+        registry.register_with_unit("lockgate_group_memory", help, bytes.clone(), observed.group_memory.clone());
         let help = "Free space of the data volume";
         registry.register_with_unit("lockgate_volume_free", help, bytes.clone(), observed.volume_free.clone());
         let help = "Size of the data volume";
@@ -254,6 +298,16 @@ impl Metrics {
             "Operations that no ACL allows, or one denies",
             observed.denied_operations.clone(),
         );
+    }
+
+    fn register_single_groups(&mut self) {
+        let (registry, observed) = (&mut self.registry, &self.observed);
+        registry.register("lockgate_group_state", "1 for the state that a group is in", observed.group_state.clone());
+        registry.register("lockgate_group_members", "Members, by group", observed.group_members.clone());
+        let help = "Records between a group's committed offset and the high watermark, by partition";
+        registry.register("lockgate_group_lag", help, observed.group_lag.clone());
+        let help = "Series of single groups that are left out because there are too many";
+        registry.register("lockgate_group_series_omitted", help, observed.group_series_omitted.clone());
     }
 
     fn register_process(&mut self, started_ms: i64) {
@@ -313,6 +367,8 @@ impl Metrics {
 
     /// All metrics as text, with what a look just told.
     pub fn text(&self, seen: &Observed) -> String {
+        // Two scrapes at once would empty each other's series.
+        let _scrape = self.scrape.lock();
         self.observe(seen);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
@@ -331,7 +387,8 @@ impl Metrics {
         for (state, count) in &seen.groups {
             gauges.groups.get_or_create(&StateLabels { state: state.clone() }).set(gauge(*count as u64));
         }
-        gauges.group_members.set(gauge(seen.group_members as u64));
+        gauges.members.set(gauge(seen.group_members as u64));
+        self.observe_single_groups(seen);
         gauges.volume_free.set(gauge(seen.volume.0));
         gauges.volume_total.set(gauge(seen.volume.1));
         for (listener, ends) in &seen.certificates {
@@ -350,6 +407,23 @@ impl Metrics {
         gauges.cpu_seconds.inner().store(process.cpu_seconds.to_bits(), std::sync::atomic::Ordering::Relaxed);
         gauges.resident_bytes.set(gauge(process.resident_bytes));
         gauges.open_files.set(gauge(process.open_files));
+    }
+
+    fn observe_single_groups(&self, seen: &Observed) {
+        let gauges = &self.observed;
+        gauges.group_memory.set(gauge(seen.group_memory as u64));
+        gauges.group_series_omitted.set(gauge(seen.group_series_omitted as u64));
+        gauges.group_state.clear();
+        gauges.group_members.clear();
+        gauges.group_lag.clear();
+        for ObservedGroup { group, state, members, lags } in &seen.single_groups {
+            gauges.group_state.get_or_create(&GroupStateLabels { group: group.clone(), state }).set(1);
+            gauges.group_members.get_or_create(&GroupLabels { group: group.clone() }).set(gauge(*members as u64));
+            for (topic, partition, lag) in lags {
+                let labels = LagLabels { group: group.clone(), topic: topic.clone(), partition: *partition };
+                gauges.group_lag.get_or_create(&labels).set(*lag);
+            }
+        }
     }
 
     /// Drops the counters of topics that are gone: names are the clients' choice, and must not pile up.
@@ -384,6 +458,13 @@ mod tests {
         Observed {
             topic_bytes: topics.iter().map(|topic| (topic.to_string(), 4096)).collect(),
             groups: vec![("Stable".to_owned(), 2)],
+            single_groups: vec![ObservedGroup {
+                group: "a\"b".into(),
+                state: "Stable",
+                members: 3,
+                lags: vec![("orders".into(), 1, 42)],
+            }],
+            group_series_omitted: 7,
             certificates: vec![("clients".to_owned(), 1_900_000_000)],
             denied_operations: 3,
             ..Observed::default()
@@ -407,6 +488,10 @@ mod tests {
             "lockgate_topic_produced_bytes_total{topic=\"orders\"} 500",
             "lockgate_topic_size_bytes{topic=\"orders\"} 4096",
             "lockgate_groups{state=\"Stable\"} 2",
+            "lockgate_group_state{group=\"a\\\"b\",state=\"Stable\"} 1",
+            "lockgate_group_members{group=\"a\\\"b\"} 3",
+            "lockgate_group_lag{group=\"a\\\"b\",topic=\"orders\",partition=\"1\"} 42",
+            "lockgate_group_series_omitted 7",
             "lockgate_certificate_expiry_timestamp_seconds{listener=\"clients\"} 1900000000",
             "lockgate_denied_operations_total 3",
             "process_start_time_seconds 1800000000",
@@ -415,6 +500,8 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
         assert!(text.contains("process_resident_memory_bytes "));
+        let without = metrics.text(&Observed { single_groups: Vec::new(), ..seen(&["orders"]) });
+        assert!(!without.contains("lockgate_group_lag{"), "a group that is gone has no series");
         drop(open);
         assert!(metrics.text(&seen(&["orders"])).contains("lockgate_connections{listener=\"clients\"} 0"));
     }

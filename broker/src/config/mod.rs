@@ -170,6 +170,8 @@ pub struct Groups {
     pub max_session_timeout_ms: u64,
     /// Offsets of a group without members are forgotten after this long (minutes).
     pub offsets_retention_minutes: u64,
+    /// How often it is looked for such offsets (milliseconds).
+    pub offsets_retention_check_interval_ms: u64,
     /// A member of a consumer group is out after this long without a heartbeat (milliseconds).
     pub consumer_session_timeout_ms: u64,
     /// How often members of consumer groups are told to send heartbeats (milliseconds).
@@ -219,6 +221,7 @@ impl Default for Groups {
             min_session_timeout_ms: 6_000,
             max_session_timeout_ms: 1_800_000,
             offsets_retention_minutes: 10_080,
+            offsets_retention_check_interval_ms: 600_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
             consumer_max_size: 10_000,

@@ -83,7 +83,17 @@ const GROUPS: &[Setting] = &[
     setting("max_size", "Members of one group with the classic protocol."),
     setting("min_session_timeout_ms", "Shortest session timeout that a member may ask for (milliseconds)."),
     setting("max_session_timeout_ms", "Longest session timeout that a member may ask for (milliseconds)."),
-    setting("offsets_retention_minutes", "Offsets of a group without members are forgotten after this long (minutes)."),
+    setting(
+        "offsets_retention_minutes",
+        "Offsets are forgotten after this long (minutes): counted from when their group became empty, or from the commit \
+         where consumers assign partitions to themselves, where they no longer subscribe to the topic, and in groups with \
+         the consumer protocol. Kafka's `offsets.retention.minutes`.",
+    ),
+    setting(
+        "offsets_retention_check_interval_ms",
+        "How often offsets and groups to be forgotten are looked for (milliseconds). Kafka's \
+         `offsets.retention.check.interval.ms`.",
+    ),
     setting(
         "consumer_session_timeout_ms",
         "A member with the consumer protocol is put out after this long without a heartbeat (milliseconds). Kafka's \

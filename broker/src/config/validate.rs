@@ -182,6 +182,9 @@ fn bounds(config: &Config, found: &mut Problems) {
         "groups.min_session_timeout_ms",
         "must not be above groups.max_session_timeout_ms",
     );
+    found.unless(groups.offsets_retention_minutes > 0, "groups.offsets_retention_minutes", "must be at least 1");
+    let interval = groups.offsets_retention_check_interval_ms;
+    found.unless(interval > 0, "groups.offsets_retention_check_interval_ms", "must be at least 1");
     consumer_groups(config, found);
 }
 

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::Settings;
 use super::limits::{BATCH_BYTES, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROTOCOLS};
 use super::member::{Identity, Join, JoinRefused, JoinResult, Sync, SyncResult};
+use super::memory::Held;
 use super::offsets::TopicPartition;
 use super::records::{Key, OffsetValue, partition_of};
 use super::shard::{Cell, Shard};
@@ -41,6 +42,8 @@ pub struct Coordinator {
     /// One per partition of the log; absent until the log is open.
     pub(super) shards: OnceLock<Box<[Arc<Shard>]>>,
     pub(super) timers: Timers,
+    /// What all groups hold in memory.
+    pub(super) held: Arc<Held>,
     /// Shards whose log failed, as (partition, loading), for [`Self::run`].
     pub(super) failed: Mutex<Vec<(i32, u64)>>,
     pub(super) failure: Notify,
@@ -57,6 +60,7 @@ impl Coordinator {
             catalog,
             shards: OnceLock::new(),
             timers: Timers::default(),
+            held: Arc::default(),
             failed: Mutex::new(Vec::new()),
             failure: Notify::new(),
             tasks: TaskTracker::new(),
@@ -171,7 +175,7 @@ impl Coordinator {
         };
         let done = self.with(&cell, |group, now| {
             group.check_commit(who, now)?;
-            if !group.has_room_for(offsets.len()) {
+            if !group.has_room_for(&offsets) {
                 return Err(ResponseError::InvalidCommitOffsetSize);
             }
             let record = |((topic, partition), value): &(TopicPartition, OffsetValue)| {
@@ -203,7 +207,8 @@ impl Coordinator {
         let cell = self.shard(group)?.get(group)?.ok_or(ResponseError::GroupIdNotFound)?;
         let (results, done) = self.with(&cell, |group, now| {
             group.check_offset_delete()?;
-            let allowed = |(topic, _): &TopicPartition| !group.is_subscribed(topic);
+            let subscribed = group.subscribed();
+            let allowed = |(topic, _): &TopicPartition| !subscribed.contains(topic);
             let result = |ok| if ok { Ok(()) } else { Err(ResponseError::GroupSubscribedToTopic) };
             let results: Vec<_> = partitions.iter().map(|partition| result(allowed(partition))).collect();
             let is_stored = |(topic, partition): &TopicPartition| group.offsets.get(topic, *partition).is_some();
@@ -294,7 +299,11 @@ impl Coordinator {
             tracing::warn!(%group, MAX_GROUPS, "no room for another group: delete groups that are not used");
             return Err(ResponseError::CoordinatorNotAvailable);
         }
-        shard.get_or_create(group, || Ok(Group::new(Arc::clone(group), Arc::clone(&self.settings), self.now())))
+        shard.get_or_create(group, || {
+            let mut fresh = Group::new(Arc::clone(group), Arc::clone(&self.settings), self.now());
+            fresh.weigh(&self.held);
+            Ok(fresh)
+        })
     }
 
     /// Asks a group under its lock; then writes what it wants written, and sets its timer.
@@ -320,7 +329,8 @@ impl Coordinator {
         }
     }
 
-    /// Sets the group's timer when its next deadline comes earlier.
+    /// After a change, before the lock is released: sets the group's timer when its next deadline comes earlier, and counts
+    /// what the group holds.
     pub(super) fn arm(&self, cell: &Arc<Cell>, group: &mut Group) {
         if let Some(next) = group.next_deadline()
             && group.armed.is_none_or(|armed| next < armed)
@@ -328,6 +338,7 @@ impl Coordinator {
             group.armed = Some(next);
             self.timers.add(next, cell);
         }
+        group.weigh(&self.held);
     }
 
     /// Appends a change's records, in batches of bounded size, and lets it take effect when they are durable.

@@ -7,7 +7,7 @@ pub const MAX_GROUPS: usize = 200_000;
 pub const MAX_NAME_BYTES: usize = 1_000;
 /// Protocols (assignors) that one member offers; real clients send one to five.
 pub const MAX_PROTOCOLS: usize = 64;
-/// Subscriptions and assignments of all members of a group, which one record has to hold (bytes).
+/// Names, subscriptions and assignments of all members of a group, which one record has to hold (bytes).
 pub const MAX_GROUP_BYTES: usize = 8 << 20;
 /// `max.message.bytes` of the offsets topic: one record of [`MAX_GROUP_BYTES`] and what frames it.
 pub const MAX_BATCH_BYTES: usize = 10 << 20;
@@ -15,6 +15,17 @@ pub const MAX_BATCH_BYTES: usize = 10 << 20;
 pub const BATCH_BYTES: usize = 512 << 10;
 /// Partitions with a committed offset in one group.
 pub const MAX_OFFSETS_PER_GROUP: usize = 500_000;
+/// Committed offsets of one group with their metadata (bytes): the largest group with a short note on each partition.
+pub const MAX_OFFSET_BYTES_PER_GROUP: usize = 128 << 20;
+/// What an offset takes in memory besides its metadata, about (bytes).
+pub const OFFSET_BYTES: usize = 128;
+/// What a member takes in memory besides its names, subscriptions and assignment, about (bytes).
+pub const MEMBER_BYTES: usize = 512;
+/// Members and offsets of all groups (bytes): a hundred thousand members with 4 KiB each and some million offsets. More
+/// is refused, so that clients cannot take the memory that all others need.
+pub const MAX_BYTES: usize = 1 << 30;
+/// Series of single groups in the metrics: about 2 MiB of text, which a scrape takes in its stride.
+pub const MAX_GROUP_SERIES: usize = 20_000;
 /// `offset.metadata.max.bytes`, Kafka's default.
 pub const MAX_OFFSET_METADATA_BYTES: usize = 4_096;
 /// Length of a subscription by regular expression (bytes): thousands of topic names, and still quick to compile.

@@ -211,10 +211,17 @@ impl Member {
         self.answer_sync(Err(code));
     }
 
-    /// Subscriptions and assignment (bytes).
+    /// What it takes in its group's record, about, and in memory besides a fixed size (bytes).
     pub(super) fn bytes(&self) -> usize {
-        self.protocols.iter().map(|protocol| protocol.metadata.len()).sum::<usize>() + self.assignment.len()
+        let instance = self.instance.as_ref().map_or(0, |instance| instance.len());
+        let names = self.id.len() + instance + self.client_id.len() + self.client_host.len();
+        names + protocol_bytes(&self.protocols) + self.assignment.len()
     }
+}
+
+/// What offers take in memory, about (bytes).
+pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
 }
 
 /// A fresh member id: the static or client name, and what makes it unique.

@@ -11,11 +11,13 @@ mod coordinator;
 pub mod limits;
 mod log;
 mod member;
+mod memory;
 mod offsets;
 mod queries;
 mod rebalance;
 mod records;
 mod run;
+mod series;
 mod session;
 mod shard;
 mod state;
@@ -39,6 +41,7 @@ pub use queries::{Counts, Description, Kind, Listed, MemberDescription};
 #[cfg(fuzzing)]
 pub use records::fuzz as fuzz_records;
 pub use records::{OffsetValue, partition_of};
+pub use series::{CommittedOffset, GroupSeries};
 pub use state::State;
 pub use transactional::TransactionalCommit;
 

@@ -127,18 +127,14 @@ impl Coordinator {
         for cell in self.cells() {
             let group = cell.group.lock();
             *counts.by_state.entry(group.shown_state()).or_default() += 1;
-            counts.members += group.members.len() + group.consumer.as_ref().map_or(0, |consumer| consumer.len());
+            counts.members += group.member_count();
         }
         counts
     }
 
-    /// Shows every committed offset: group, topic, partition, offset. Each group's lock is held while it is shown.
-    pub fn for_each_offset(&self, mut show: impl FnMut(&str, &str, i32, i64)) {
-        for cell in self.cells() {
-            for (topic, partition, value) in cell.group.lock().offsets.iter() {
-                show(&cell.id, topic, partition, value.offset);
-            }
-        }
+    /// What members and offsets of all groups take in memory, about (bytes).
+    pub fn held_bytes(&self) -> usize {
+        self.held.bytes()
     }
 
     pub(super) fn cells(&self) -> Vec<Arc<Cell>> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 
-use super::limits::MAX_GROUP_BYTES;
-use super::member::{Join, JoinRefused, JoinResult, Member, new_member_id};
+use super::limits::{MAX_GROUP_BYTES, MEMBER_BYTES};
+use super::member::{Join, JoinRefused, JoinResult, Member, new_member_id, protocol_bytes};
 use super::state::{Change, Group, JoinTimer, Now, State, Store};
 
 /// How long a new member waits for its first generation. It has no session before, since it does not know its id.
@@ -55,10 +55,14 @@ impl Group {
             }
             _ => member.is_some() || self.members.len() < max,
         };
-        let asked: usize = join.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+        let instance = join.instance.as_ref().map_or(0, |instance| instance.len());
+        let names = join.client_id.len() + join.client_host.len() + instance;
+        let asked = names + protocol_bytes(&join.protocols);
         let others = self.bytes() - member.map_or(0, Member::bytes);
+        let growth = member.map_or(MEMBER_BYTES + asked, |member| asked.saturating_sub(member.bytes()));
+        let fits = others + asked <= MAX_GROUP_BYTES && self.may_grow_by(growth);
         let ids_pending = if join.member.is_empty() { self.pending_join.len() } else { 0 };
-        if !has_room || ids_pending >= max || others + asked > MAX_GROUP_BYTES {
+        if !has_room || ids_pending >= max || !fits {
             self.remove(&join.member);
             self.pending_join.remove(&join.member);
             return Err(ResponseError::GroupMaxSizeReached);

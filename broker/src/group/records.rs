@@ -1,8 +1,10 @@
 //! The records of `__consumer_offsets`, in Apache Kafka's format: a two-byte version, then fields.
 //!
 //! Keys 0 and 1 name a committed offset, key 2 a classic group's metadata, 3 to 8 and 16 a consumer group
-//! ([`super::consumer`]); others belong to features that this broker does not have and are passed over. Values are read in versions 0 to 4. What is written is what every Kafka since 2.3 reads:
-//! offset value 3 (1 when it has an expiry of its own) and group value 3.
+//! ([`super::consumer`]); others belong to features that this broker does not have and are passed over. Values are read
+//! in versions 0 to 4. Group values are written in version 3. Offset values are written in version 4, whose tagged field 0
+//! is the topic's id; in 1 when they have an expiry of their own, which no other version carries; and in 3 when the topic's
+//! id is not known.
 
 use std::sync::Arc;
 
@@ -51,6 +53,8 @@ pub struct OffsetValue {
     pub commit_timestamp: i64,
     /// Milliseconds since 1970; only when an old client asked for a retention of its own.
     pub expire_timestamp: Option<i64>,
+    /// The topic that the offset is of. `None` in records of older versions, and of those with an expiry.
+    pub topic_id: Option<Uuid>,
 }
 
 /// A group as of its last finished rebalance.
@@ -82,6 +86,7 @@ const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
 const OFFSET_VALUE: i16 = 3;
 const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
+const OFFSET_VALUE_WITH_TOPIC: i16 = 4;
 const GROUP_VALUE: i16 = 3;
 /// First version of both values with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 4;
@@ -120,15 +125,25 @@ impl Key {
 impl OffsetValue {
     pub(super) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
-        match self.expire_timestamp {
-            Some(expire) => {
+        match (self.expire_timestamp, self.topic_id) {
+            (Some(expire), _) => {
                 out.put_i16(OFFSET_VALUE_WITH_EXPIRY);
                 out.put_i64(self.offset);
                 put_text(&mut out, &self.metadata);
                 out.put_i64(self.commit_timestamp);
                 out.put_i64(expire);
             }
-            None => {
+            (None, Some(topic)) => {
+                out.put_i16(OFFSET_VALUE_WITH_TOPIC);
+                out.put_i64(self.offset);
+                out.put_i32(self.leader_epoch);
+                put_compact(&mut out, &self.metadata);
+                out.put_i64(self.commit_timestamp);
+                // One tagged field: tag 0, the id's length, the id.
+                out.put_slice(&[1, 0, 16]);
+                out.put_slice(topic.as_bytes());
+            }
+            (None, None) => {
                 out.put_i16(OFFSET_VALUE);
                 out.put_i64(self.offset);
                 out.put_i32(self.leader_epoch);
@@ -147,6 +162,7 @@ impl OffsetValue {
             metadata: input.text()?,
             commit_timestamp: input.int64()?,
             expire_timestamp: if version == 1 { Some(input.int64()?).filter(|expire| *expire >= 0) } else { None },
+            topic_id: if version >= FLEXIBLE { input.tagged_topic()? } else { None },
         };
         input.tagged_fields()?;
         input.finish()?;
@@ -196,6 +212,17 @@ impl GroupValue {
 /// Names are bounded where they come in ([`super::limits`]), so their lengths fit.
 pub(super) fn put_text(out: &mut BytesMut, text: &str) {
     out.put_i16(text.len() as i16);
+    out.put_slice(text.as_bytes());
+}
+
+/// With a compact length: that and one, seven bits to the byte.
+fn put_compact(out: &mut BytesMut, text: &str) {
+    let mut length = text.len() + 1;
+    while length >= 0x80 {
+        out.put_u8(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.put_u8(length as u8);
     out.put_slice(text.as_bytes());
 }
 
@@ -378,7 +405,14 @@ impl Input {
         Ok(member)
     }
 
-    /// Tagged fields say nothing that is needed here (the topic's id of an offset).
+    /// The topic's id of an offset: tag 0, unless it is the id that stands for none.
+    fn tagged_topic(&mut self) -> Result<Option<Uuid>, RecordError> {
+        let Some(field) = self.tag_zero()? else { return Ok(None) };
+        let id = Uuid::from_slice(&field).map_err(|_| RecordError::Length(field.len() as i64))?;
+        Ok(Some(id).filter(|id| !id.is_nil()))
+    }
+
+    /// Passes over the tagged fields that are left: nothing that is needed here.
     pub(super) fn tagged_fields(&mut self) -> Result<(), RecordError> {
         if !self.flexible {
             return Ok(());
@@ -481,6 +515,7 @@ mod tests {
             metadata: "m".into(),
             commit_timestamp: 9,
             expire_timestamp: None,
+            topic_id: None,
         };
         let expected = b"\0\x03\0\0\0\0\0\0\0\x2a\0\0\0\x03\0\x01m\0\0\0\0\0\0\0\x09";
         assert_eq!(&value.encode()[..], expected);
@@ -493,11 +528,29 @@ mod tests {
     }
 
     #[test]
-    fn newer_offset_values_are_read() {
+    fn offset_values_know_their_topic() {
         let mut bytes = BytesMut::from(&b"\0\x04\0\0\0\0\0\0\0\x2a\0\0\0\x03\x02m\0\0\0\0\0\0\0\x09\x01\0\x10"[..]);
         bytes.put_slice(&[7; 16]);
-        let value = OffsetValue::decode(bytes.freeze()).expect("version 4");
+        let bytes = bytes.freeze();
+        let value = OffsetValue::decode(bytes.clone()).expect("version 4");
         assert_eq!((value.offset, value.leader_epoch, &*value.metadata, value.commit_timestamp), (42, 3, "m", 9));
+        assert_eq!(value.topic_id, Some(Uuid::from_bytes([7; 16])));
+        assert_eq!(value.encode(), bytes);
+        let long = OffsetValue { metadata: "x".repeat(4_096).into(), ..value.clone() };
+        assert_eq!(OffsetValue::decode(long.encode()), Ok(long));
+        let none = OffsetValue::decode(OffsetValue { topic_id: Some(Uuid::nil()), ..value.clone() }.encode());
+        assert_eq!(none, Ok(OffsetValue { topic_id: None, ..value }));
+    }
+
+    #[test]
+    fn other_tags_of_offset_values_are_passed_over() {
+        let start = b"\0\x04\0\0\0\0\0\0\0\x2a\0\0\0\x03\x02m\0\0\0\0\0\0\0\x09";
+        let decode = |tags: &[u8]| OffsetValue::decode([&start[..], tags].concat().into());
+        assert_eq!(decode(b"\0").map(|value| value.topic_id), Ok(None));
+        assert_eq!(decode(b"\x01\x05\x02ab").map(|value| value.topic_id), Ok(None));
+        let with_more = [&b"\x02\0\x10"[..], &[7; 16], b"\x05\x02ab"].concat();
+        assert_eq!(decode(&with_more).map(|value| value.topic_id), Ok(Some(Uuid::from_bytes([7; 16]))));
+        assert_eq!(decode(b"\x01\0\x02ab"), Err(RecordError::Length(2)), "an id has 16 bytes");
     }
 
     #[test]

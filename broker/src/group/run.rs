@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::coordinator::Coordinator;
 use super::shard::{Cell, Loaded, Shard, Status};
-use super::state::State;
+use super::state::{Group, Now, State};
 use crate::log::LogError;
 
 /// Partitions loaded at the same time.
@@ -65,8 +65,8 @@ impl Coordinator {
                 Ok(loaded) => {
                     let groups = loaded.into_groups(&self.settings, self.now());
                     for cell in shard.publish(groups) {
-                        // Sets the timers of the restarted sessions.
-                        self.with(&cell, |_, _| ());
+                        // Sets the timers of the restarted sessions, too.
+                        self.with(&cell, |group, now| self.remove_stale(&cell, group, now));
                     }
                     return;
                 }
@@ -139,8 +139,8 @@ impl Coordinator {
     /// Whether the group is gone.
     fn expire_in(self: &Arc<Self>, cell: &Arc<Cell>) -> bool {
         self.with(cell, |group, now| {
-            let expired = group.expired_offsets(now);
-            if let Err(code) = self.remove_offsets(cell, group, expired, now) {
+            let outdated = group.outdated_offsets(&self.catalog.image(), now);
+            if let Err(code) = self.remove_offsets(cell, group, outdated, now) {
                 tracing::warn!(group = %group.id, %code, "expired offsets could not be removed");
                 return false;
             }
@@ -157,6 +157,18 @@ impl Coordinator {
             }
             false
         })
+    }
+
+    /// Removes offsets of topics that were deleted when a crash came before their tombstones. Until these are durable
+    /// readers pass over them, see [`super::OffsetValue::is_current`].
+    fn remove_stale(self: &Arc<Self>, cell: &Arc<Cell>, group: &mut Group, now: Now) {
+        let stale = group.stale_offsets(&self.catalog.image());
+        if !stale.is_empty() {
+            tracing::info!(group = %group.id, offsets = stale.len(), "offsets of deleted topics are removed");
+        }
+        if let Err(code) = self.remove_offsets(cell, group, stale, now) {
+            tracing::warn!(group = %group.id, %code, "offsets of deleted topics could not be removed; again later");
+        }
     }
 
     /// Removes what groups have committed for deleted topics, so that a new topic of that name starts afresh.

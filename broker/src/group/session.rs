@@ -72,9 +72,10 @@ impl Group {
                 *slot = assignment;
             }
         }
-        let subscriptions: usize =
-            self.members.values().flat_map(|member| &member.protocols).map(|protocol| protocol.metadata.len()).sum();
-        if subscriptions + assignments.values().map(Bytes::len).sum::<usize>() > MAX_GROUP_BYTES {
+        let before: usize = self.members.values().map(|member| member.assignment.len()).sum();
+        let shared_out: usize = assignments.values().map(Bytes::len).sum();
+        let fits = self.bytes() - before + shared_out <= MAX_GROUP_BYTES;
+        if !fits || !self.may_grow_by(shared_out.saturating_sub(before)) {
             let error = Err(ResponseError::UnknownServerError);
             return self.assignment_done(self.generation, &leader, assignments, error, now);
         }

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::consumer::ConsumerGroup;
-use super::limits::MAX_OFFSETS_PER_GROUP;
+use super::limits::MEMBER_BYTES;
 use super::member::{JoinResult, Joined, JoinedMember, Member};
+use super::memory::{Held, Share};
 use super::offsets::{Offsets, TopicPartition};
 use super::records::{GroupValue, OffsetValue};
 
@@ -108,7 +109,7 @@ pub(super) struct Group {
     pub(super) id: Arc<str>,
     pub(super) settings: Arc<Settings>,
     pub(super) state: State,
-    /// When the state was entered, in milliseconds since 1970.
+    /// When the state was entered, in milliseconds since 1970; -1 when a stored group does not say.
     pub(super) state_since_ms: i64,
     pub(super) generation: i32,
     pub(super) protocol_type: Option<Arc<str>>,
@@ -138,6 +139,8 @@ pub(super) struct Group {
     durable: watch::Sender<u64>,
     /// For when the group's timer is set (kept by the coordinator).
     pub(super) armed: Option<Instant>,
+    /// What is counted of it in the memory of all groups (kept by the coordinator).
+    share: Option<Share>,
 }
 
 impl Group {
@@ -165,6 +168,7 @@ impl Group {
             next_change: 0,
             durable: watch::Sender::new(0),
             armed: None,
+            share: None,
         }
     }
 
@@ -173,9 +177,7 @@ impl Group {
         let mut group = Self::new(id, settings, now);
         group.generation = value.generation;
         group.protocol_type = Some(value.protocol_type).filter(|name| !name.is_empty());
-        if value.state_timestamp >= 0 {
-            group.state_since_ms = value.state_timestamp;
-        }
+        group.state_since_ms = value.state_timestamp;
         for member in value.members {
             let member = Member::stored(member, value.protocol.as_ref(), now.at);
             if let Some(instance) = &member.instance {
@@ -261,7 +263,7 @@ impl Group {
         self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
-    /// Subscriptions and assignments of all members.
+    /// Names, subscriptions and assignments of all members.
     pub(super) fn bytes(&self) -> usize {
         self.members.values().map(Member::bytes).sum()
     }
@@ -419,9 +421,22 @@ impl Group {
             && self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())
     }
 
-    /// Whether so many more offsets fit.
-    pub(super) fn has_room_for(&self, offsets: usize) -> bool {
-        self.offsets.len() + self.offsets.pending.len() + offsets <= MAX_OFFSETS_PER_GROUP
+    /// Whether the group's part of all groups' memory may grow so much.
+    pub(super) fn may_grow_by(&self, bytes: usize) -> bool {
+        self.share.as_ref().is_none_or(|share| share.has_room_for(bytes))
+    }
+
+    /// Counts what the group holds now.
+    pub(super) fn weigh(&mut self, held: &Arc<Held>) {
+        let consumer = self.consumer.as_ref().map_or(0, |consumer| consumer.bytes());
+        let members = MEMBER_BYTES * self.member_count() + self.bytes() + consumer;
+        let bytes = members + self.offsets.bytes();
+        self.share.get_or_insert_with(|| Share::of(held)).set(bytes);
+    }
+
+    /// Members of either kind.
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len() + self.consumer.as_ref().map_or(0, |consumer| consumer.len())
     }
 
     /// When [`Self::on_time`] has something to do.

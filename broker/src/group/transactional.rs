@@ -48,6 +48,11 @@ impl Pending {
         self.by_producer.values().map(|held| held.offsets.len()).sum()
     }
 
+    /// What they take in memory, about (bytes).
+    pub(super) fn bytes(&self) -> usize {
+        self.by_producer.values().flat_map(|held| held.offsets.values()).map(OffsetValue::bytes).sum()
+    }
+
     pub(super) fn contains(&self, topic: &str, partition: i32) -> bool {
         self.iter().any(|(held_topic, index)| *index == partition && &**held_topic == topic)
     }
@@ -137,7 +142,7 @@ impl Coordinator {
         let cell = self.find_or_create(&who.group)?;
         let done = self.with(&cell, |group, now| {
             group.check_transactional_commit(&who)?;
-            if !group.has_room_for(offsets.len()) {
+            if !group.has_room_to_hold(&offsets) {
                 return Err(ResponseError::InvalidCommitOffsetSize);
             }
             let records: Vec<_> = offsets.iter().map(|offset| record(&who.group, offset, now)).collect();

@@ -249,7 +249,7 @@ fn group_settings(config: &Config) -> group::Settings {
         max_size: groups.max_size,
         consumer: consumer_settings(groups),
         offsets_retention_ms: groups.offsets_retention_minutes.saturating_mul(60_000).min(i64::MAX as u64) as i64,
-        ..group::Settings::default()
+        retention_check: Duration::from_millis(groups.offsets_retention_check_interval_ms),
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::metrics::Observed;
+use crate::catalog::Image;
+use crate::group::CommittedOffset;
+use crate::group::limits::MAX_GROUP_SERIES;
+use crate::metrics::{Observed, ObservedGroup};
 use crate::service::Services;
-use crate::store::Store;
+use crate::store::{PartitionId, Store};
 use crate::tls::ServerTls;
 
 /// What has to be looked at.
@@ -27,6 +30,26 @@ impl Observer {
         self.services.stopping.is_cancelled().then(|| "the broker stops".to_owned())
     }
 
+    /// Groups with their lag; and the series that are left out.
+    fn single_groups(&self, image: &Image) -> (Vec<ObservedGroup>, usize) {
+        let (groups, omitted) = self.services.groups.series(image, MAX_GROUP_SERIES);
+        let observed = groups.into_iter().map(|group| ObservedGroup {
+            state: group.state.name(),
+            members: group.members,
+            lags: group.offsets.into_iter().filter_map(|offset| self.lag(offset)).collect(),
+            group: group.group,
+        });
+        (observed.collect(), omitted)
+    }
+
+    /// Counted from the high watermark, as Kafka's own tools do: which isolation level a group reads with is not known here.
+    /// `None` when the partition is not open.
+    fn lag(&self, committed: CommittedOffset) -> Option<(Arc<str>, i32, i64)> {
+        let id = PartitionId { topic: committed.topic_id, index: committed.partition };
+        let bounds = self.services.logs.get(id).ok()?.bounds();
+        Some((committed.topic, committed.partition, bounds.high_watermark.saturating_sub(committed.offset).max(0)))
+    }
+
     fn look(&self) -> Observed {
         let image = self.services.catalog.image();
         let sizes = self.services.logs.sizes();
@@ -36,6 +59,7 @@ impl Observer {
         }
         let bytes_of = |topic: &uuid::Uuid| by_topic.get(topic).copied().unwrap_or(0);
         let counts = self.services.groups.counts();
+        let (single_groups, group_series_omitted) = self.single_groups(&image);
         let space = self.store.space();
         let quotas = &self.services.quotas;
         let (denied_operations, authentication_failures) = self.services.authorizer.audit().totals();
@@ -48,6 +72,9 @@ impl Observer {
             partitions: sizes.len(),
             groups: counts.by_state.iter().map(|(state, count)| (state.name().to_owned(), *count)).collect(),
             group_members: counts.members,
+            single_groups,
+            group_series_omitted,
+            group_memory: self.services.groups.held_bytes(),
             volume: (space.free, space.total),
             certificates: self.tls.iter().map(|(name, tls)| (name.to_string(), tls.expires_at_ms() / 1000)).collect(),
             throttled: quotas

@@ -37,6 +37,7 @@ impl Service for OffsetCommitRequest {
                         metadata: kept(partition.committed_metadata.as_deref().unwrap_or_default()),
                         commit_timestamp: now_ms,
                         expire_timestamp,
+                        topic_id: known.map(|topic| topic.id),
                     };
                     offsets.push(((name.clone(), partition.partition_index), value));
                 }

@@ -17,6 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::groups::{wire, wire_topic};
 use super::{Context, Service, Services};
 use crate::auth::{Access, Authorized, Refusal};
+use crate::catalog::Image;
 use crate::catalog::acl::{Operation, ResourceType};
 use crate::group::{OffsetValue, Offsets};
 
@@ -92,26 +93,28 @@ fn fetch(
     wanted: Wanted,
     stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ResponseError> {
+    let image = services.catalog.image();
     services.groups.offsets(group, |offsets| match wanted {
         Some(topics) => topics
             .into_iter()
             .map(|(name, indexes)| {
+                let found = |index| offsets.get(&name, index).filter(|value| value.is_current(&image, &name));
                 let partitions = indexes.into_iter().map(|index| match stable && offsets.is_unstable(&name, index) {
                     true => unstable(index),
-                    false => answer(index, offsets.get(&name, index)),
+                    false => answer(index, found(index)),
                 });
                 topic(name.clone(), partitions.collect())
             })
             .collect(),
-        None => everything(offsets, access, stable),
+        None => everything(offsets, &image, access, stable),
     })
 }
 
 /// All topics with an offset that may be described.
-fn everything(offsets: &Offsets, access: &Access, stable: bool) -> Vec<OffsetFetchResponseTopics> {
+fn everything(offsets: &Offsets, image: &Image, access: &Access, stable: bool) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     let mut last = None;
-    for (name, index, value) in offsets.iter() {
+    for (name, index, value) in offsets.iter().filter(|(name, _, value)| value.is_current(image, name)) {
         // Offsets come sorted, so a topic is decided on once.
         let visible = match last {
             Some((decided, visible)) if decided == name => visible,
@@ -195,6 +198,7 @@ mod tests {
             metadata: "m".into(),
             commit_timestamp: 0,
             expire_timestamp: None,
+            topic_id: None,
         };
         let versions = OffsetFetchRequest::VERSIONS;
         for version in versions.min..=versions.max {

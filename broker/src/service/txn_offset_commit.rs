@@ -34,7 +34,7 @@ impl Service for TxnOffsetCommitRequest {
             let verdicts = topic.partitions.iter().map(|partition| {
                 let verdict = check(known, partition);
                 if verdict.is_ok() {
-                    offsets.push(((kept(&topic.name), partition.partition_index), value(partition, now_ms)));
+                    offsets.push(((kept(&topic.name), partition.partition_index), value(known, partition, now_ms)));
                 }
                 (partition.partition_index, verdict)
             });
@@ -95,13 +95,14 @@ fn told(error: ResponseError) -> ResponseError {
     }
 }
 
-fn value(partition: &TxnOffsetCommitRequestPartition, now_ms: i64) -> OffsetValue {
+fn value(topic: Option<&Topic>, partition: &TxnOffsetCommitRequestPartition, now_ms: i64) -> OffsetValue {
     OffsetValue {
         offset: partition.committed_offset,
         leader_epoch: partition.committed_leader_epoch,
         metadata: kept(partition.committed_metadata.as_deref().unwrap_or_default()),
         commit_timestamp: now_ms,
         expire_timestamp: None,
+        topic_id: topic.map(|topic| topic.id),
     }
 }
 

@@ -81,11 +81,15 @@ impl Coordinator {
             }
             None => Box::new(ConsumerGroup::from_classic(&group, world)?),
         };
+        let before = consumer.bytes();
         let decided = match beat.leaves() {
             true => consumer.leave(beat, world),
             false => consumer.heartbeat(beat, world, now),
         };
         let written = decided.and_then(|beaten| {
+            if !self.held.has_room_for(consumer.bytes().saturating_sub(before)) {
+                return Err(ResponseError::GroupMaxSizeReached.into());
+            }
             let mut records = classic_tombstone(&group, is_new);
             records.extend(encoded(&consumer));
             self.append_change(cell, &mut group, records, now)?;
@@ -223,7 +227,11 @@ impl Coordinator {
                 Err(code) => Some(Err(refused(code))),
             };
         }
-        let joined = consumer.classic_join(join, &world, now);
+        let before = consumer.bytes();
+        let joined = consumer.classic_join(join, &world, now).and_then(|joined| {
+            let fits = self.held.has_room_for(consumer.bytes().saturating_sub(before));
+            if fits { Ok(joined) } else { Err(refused(ResponseError::GroupMaxSizeReached)) }
+        });
         let joined = match joined {
             Ok(joined) => joined,
             Err(error) => {

@@ -211,7 +211,7 @@ impl ConsumerGroup {
         let regex = profile.regex.clone();
         if before.as_ref() != Some(&profile) {
             self.put(ConsumerRecord::Member(Arc::clone(id), Some(profile)));
-            if self.members.values().map(|member| member.profile.bytes()).sum::<usize>() > MAX_GROUP_BYTES {
+            if self.bytes() > MAX_GROUP_BYTES {
                 return Err(ResponseError::GroupMaxSizeReached.into());
             }
         }

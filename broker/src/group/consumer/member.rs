@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::assignment::Assignment;
-use crate::group::member::{Protocol, milliseconds};
+use crate::group::member::{Protocol, milliseconds, protocol_bytes};
 
 /// The epoch with which a member leaves.
 pub(super) const LEAVE: i32 = -1;
@@ -44,10 +44,11 @@ impl Profile {
 
     /// What it takes in memory and in its record, about (bytes).
     pub(super) fn bytes(&self) -> usize {
-        let classic = self.classic.iter().flat_map(|classic| &classic.protocols);
-        self.names.iter().map(|name| name.len()).sum::<usize>()
-            + self.regex.as_ref().map_or(0, |regex| regex.len())
-            + classic.map(|protocol| protocol.name.len() + protocol.metadata.len()).sum::<usize>()
+        let options = [&self.instance, &self.rack, &self.regex, &self.assignor];
+        let options: usize = options.into_iter().flatten().map(|text| text.len()).sum();
+        let classic = self.classic.as_ref().map_or(0, |classic| protocol_bytes(&classic.protocols));
+        let names: usize = self.names.iter().map(|name| name.len()).sum();
+        self.client_id.len() + self.client_host.len() + options + names + classic
     }
 }
 

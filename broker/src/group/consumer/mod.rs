@@ -64,6 +64,8 @@ pub(super) struct ConsumerGroup {
     /// Who has each partition, assigned or still to be revoked. Nobody else gets it before it is gone from here.
     owners: HashMap<(Uuid, i32), Arc<str>>,
     deadlines: HashMap<Arc<str>, Deadlines>,
+    /// Of all members, about (bytes).
+    bytes: usize,
     /// The catalog's version that the metadata hash was last compared with; `None` after a load.
     compared_with: Option<u64>,
     pending: Vec<Pending>,
@@ -91,6 +93,7 @@ impl ConsumerGroup {
             statics: HashMap::new(),
             owners: HashMap::new(),
             deadlines: HashMap::new(),
+            bytes: 0,
             compared_with: None,
             pending: Vec::new(),
         }
@@ -122,6 +125,11 @@ impl ConsumerGroup {
 
     pub(super) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// What the members have said, about (bytes). Assignments are bounded by the partitions that there are.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -170,6 +178,7 @@ impl ConsumerGroup {
         let Some(profile) = profile else {
             let gone = self.members.remove(&id);
             if let Some(member) = &gone {
+                self.bytes -= member.profile.bytes();
                 self.disown(&id, &member.current);
                 if let Some(instance) = &member.profile.instance
                     && self.statics.get(instance) == Some(&id)
@@ -182,6 +191,7 @@ impl ConsumerGroup {
         if let Some(instance) = &profile.instance {
             self.statics.insert(Arc::clone(instance), Arc::clone(&id));
         }
+        self.bytes += profile.bytes();
         let before = match self.members.get_mut(&id) {
             Some(member) => Some(std::mem::replace(&mut member.profile, profile)),
             None => {
@@ -189,6 +199,7 @@ impl ConsumerGroup {
                 None
             }
         };
+        self.bytes -= before.as_ref().map_or(0, Profile::bytes);
         ConsumerRecord::Member(id, before)
     }
 
@@ -266,13 +277,8 @@ impl ConsumerGroup {
         profile.names.iter().chain(resolved.into_iter().flat_map(|resolved| &resolved.topics))
     }
 
-    /// Whether somebody subscribes to this topic.
-    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
-        let named = self.members.values().any(|member| member.profile.names.contains(topic));
-        named || self.regexes.values().any(|resolved| resolved.topics.contains(topic))
-    }
-
-    fn subscribed_topics(&self) -> BTreeSet<&Arc<str>> {
+    /// Everything that somebody subscribes to.
+    pub(super) fn subscribed_topics(&self) -> BTreeSet<&Arc<str>> {
         self.members.values().flat_map(|member| self.topics_of(&member.profile)).collect()
     }
 

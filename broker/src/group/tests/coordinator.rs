@@ -7,11 +7,16 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::memory::{MemoryLog, Outcome, catalog};
+use crate::catalog::{CatalogRecord, Image, Topic, TopicName};
 use crate::clock::ManualClock;
+use crate::group::limits::MAX_BYTES;
+use crate::group::memory::Share;
 use crate::group::{
-    CONSUMER, Coordinator, Identity, Join, Joined, OffsetValue, Protocol, Settings, State, Sync, TopicPartition,
+    CONSUMER, Coordinator, GroupSeries, Identity, Join, Joined, OffsetValue, Protocol, Settings, State, Sync,
+    TopicPartition,
 };
 
 /// A coordinator that runs.
@@ -74,6 +79,7 @@ impl Running {
             metadata: "m".into(),
             commit_timestamp: 1_000_000,
             expire_timestamp: None,
+            topic_id: None,
         };
         self.coordinator.commit(who, vec![(partition(), value)]).await
     }
@@ -257,11 +263,6 @@ async fn old_offsets_and_the_groups_around_them_go() {
     let log = MemoryLog::new();
     let running = Running::on(&log).await;
     running.commit(&who("", -1), 6).await.expect("committed");
-    let mut seen = Vec::new();
-    running.coordinator.for_each_offset(|group, topic, index, offset| {
-        seen.push((group.to_owned(), topic.to_owned(), index, offset));
-    });
-    assert_eq!(seen, vec![("g".to_owned(), "t".to_owned(), 0, 6)]);
     running.coordinator.expire_now();
     assert_eq!(running.committed(), Some(6));
     running.clock.advance(7 * 24 * 3_600 * 1_000);
@@ -289,4 +290,104 @@ async fn a_deleted_topic_takes_its_offsets_along() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     running.stop().await;
+}
+
+#[tokio::test]
+async fn groups_are_shown_whole_those_with_members_first_and_the_rest_is_counted() {
+    let log = MemoryLog::new();
+    let running = Running::on(&log).await;
+    let image = topics(&["t"]);
+    let joined = running.stable().await;
+    running.commit(&who(&joined.member, 1), 5).await.expect("committed");
+    let simple = |group: &str| Identity { group: group.into(), ..who("", -1) };
+    running.commit(&simple("a"), 7).await.expect("committed");
+    running.commit(&simple("b"), 8).await.expect("committed");
+    let shown = |most| {
+        let (groups, omitted) = running.coordinator.series(&image, most);
+        let offset = |group: &GroupSeries| (group.group.to_string(), group.members, group.offsets[0].offset);
+        (groups.iter().map(offset).collect::<Vec<_>>(), omitted)
+    };
+    let (g, a, b) = (("g".to_owned(), 1, 5), ("a".to_owned(), 0, 7), ("b".to_owned(), 0, 8));
+    assert_eq!(shown(9), (vec![g.clone(), a.clone(), b], 0));
+    assert_eq!(shown(8), (vec![g.clone(), a], 3));
+    assert_eq!(shown(5), (vec![g], 6));
+    assert_eq!(shown(2), (Vec::new(), 9));
+    let (groups, _) = running.coordinator.series(&Image::default(), 9);
+    assert!(groups.iter().all(|group| group.offsets.is_empty()), "there is no lag of a topic that is gone");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_all_groups_hold_is_counted_and_given_back() {
+    let log = MemoryLog::new();
+    let running = Running::on(&log).await;
+    let held = || running.coordinator.held_bytes();
+    assert_eq!(held(), 0);
+    let joined = running.stable().await;
+    let with_member = held();
+    assert!(with_member > 500, "{with_member}");
+    running.commit(&who(&joined.member, 1), 5).await.expect("committed");
+    let with_offset = held();
+    assert!(with_offset > with_member, "{with_offset}");
+    running.commit(&who(&joined.member, 1), 6).await.expect("committed");
+    assert_eq!(held(), with_offset, "a commit takes the place of the one before");
+    let id = "g".into();
+    running.coordinator.leave(&id, &[(joined.member, None)]).expect("left");
+    assert_eq!(held(), with_offset - with_member);
+    running.coordinator.delete_group(&id).await.expect("deleted");
+    while held() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn when_all_groups_hold_too_much_nothing_grows_and_everything_goes_on() {
+    let log = MemoryLog::new();
+    let running = Running::on(&log).await;
+    let joined = running.stable().await;
+    let member = who(&joined.member, 1);
+    running.commit(&member, 5).await.expect("committed");
+    let mut others = Share::of(&running.coordinator.held);
+    others.set(MAX_BYTES);
+    assert_eq!(running.commit(&member, 6).await, Ok(()), "an offset that is there already");
+    assert_eq!(running.coordinator.heartbeat(&member), Ok(()));
+    let other = Identity { group: "other".into(), ..who("", -1) };
+    assert_eq!(running.commit(&other, 1).await, Err(ResponseError::InvalidCommitOffsetSize));
+    let refused = running.coordinator.join(join("")).await.expect_err("refused");
+    assert_eq!(refused.code, ResponseError::GroupMaxSizeReached);
+    let again = running.coordinator.join(Join { member: Arc::clone(&joined.member), ..join("") }).await;
+    assert!(again.is_ok(), "who is a member stays one: {again:?}");
+    drop(others);
+    assert_eq!(running.commit(&other, 1).await, Ok(()));
+    running.stop().await;
+}
+
+/// A catalog's image with these topics.
+fn topics(names: &[&str]) -> Image {
+    let mut image = Image::default();
+    for name in names {
+        let name = TopicName::parse(name).expect("a name");
+        let topic =
+            Topic { id: Uuid::new_v4(), name, partitions: 1, replication_factor: 1, configs: Default::default() };
+        image.apply(&CatalogRecord::Topic(topic));
+    }
+    image
+}
+
+#[test]
+fn offsets_belong_to_the_topic_that_they_were_committed_for() {
+    let (image, id) = (topics(&["t"]), |image: &Image| image.topic("t").map(|topic| topic.id));
+    let of = |topic_id| OffsetValue {
+        offset: 1,
+        leader_epoch: -1,
+        metadata: "".into(),
+        commit_timestamp: 0,
+        expire_timestamp: None,
+        topic_id,
+    };
+    assert!(of(id(&image)).is_current(&image, "t"));
+    assert!(of(None).is_current(&image, "t"), "what does not say is believed");
+    assert!(!of(id(&image)).is_current(&topics(&["t"]), "t"), "another topic of that name");
+    assert!(!of(id(&image)).is_current(&Image::default(), "t"), "no topic of that name");
 }

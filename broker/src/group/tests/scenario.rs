@@ -9,6 +9,7 @@ use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
+use crate::group::limits::{MAX_OFFSET_BYTES_PER_GROUP, MAX_OFFSETS_PER_GROUP, OFFSET_BYTES};
 use crate::group::member::{Identity, Join, JoinResult, Joined, Protocol, Sync, SyncResult};
 use crate::group::records::{GroupValue, OffsetValue};
 use crate::group::state::{Change, Group, Now, State, Store};
@@ -512,28 +513,120 @@ fn a_stored_group_resumes_with_its_sessions_started_again() {
     assert_eq!((resumed.group.state, resumed.group.generation), (State::Empty, 2));
 }
 
+fn committed(commit_timestamp: i64, expire_timestamp: Option<i64>) -> OffsetValue {
+    OffsetValue { offset: 5, leader_epoch: -1, metadata: "".into(), commit_timestamp, expire_timestamp, topic_id: None }
+}
+
+/// Topics whose offsets expire so many milliseconds from now.
+fn expired(scene: &Scene, ms: i64) -> Vec<String> {
+    let now = Now { at: scene.now.at, wall_ms: scene.now.wall_ms + ms };
+    scene.group.expired_offsets(now).into_iter().map(|(topic, _)| topic.to_string()).collect()
+}
+
+/// A consumer's subscription to one topic.
+const SUBSCRIBED_TO_T: &str = "\0\0\0\0\0\x01\0\x01t\0\0\0\0";
+
 #[test]
 fn offsets_expire_when_the_group_has_been_empty_for_long() {
     let mut scene = Scene::new();
     let joined = scene.stable(1).remove(0);
-    let value = |commit_timestamp, expire_timestamp| OffsetValue {
-        offset: 5,
-        leader_epoch: -1,
-        metadata: "".into(),
-        commit_timestamp,
-        expire_timestamp,
-    };
     let now_ms = scene.now.wall_ms;
-    scene
-        .group
-        .offsets
-        .apply(vec![(("t".into(), 0), value(now_ms, None)), (("t".into(), 1), value(now_ms, Some(now_ms + 1)))]);
+    let offsets = [("t", committed(now_ms, None)), ("own", committed(now_ms, Some(now_ms + 1)))];
+    scene.group.offsets.apply(offsets.map(|(topic, value)| ((topic.into(), 0), value)).into());
     let week = scene.group.settings.offsets_retention_ms;
-    let later = |scene: &Scene, ms: i64| Now { at: scene.now.at, wall_ms: scene.now.wall_ms + ms };
-    assert!(scene.group.expired_offsets(later(&scene, 2 * week)).is_empty(), "the metadata cannot be read: keep");
+    assert!(expired(&scene, 2 * week).is_empty(), "the metadata cannot be read: keep");
     scene.advance(Duration::from_secs(1));
     assert_eq!(scene.leave(&joined.member, None), Ok(()));
-    assert_eq!(scene.group.expired_offsets(later(&scene, 0)), vec![("t".into(), 1)]);
-    assert_eq!(scene.group.expired_offsets(later(&scene, week - 1)).len(), 1);
-    assert_eq!(scene.group.expired_offsets(later(&scene, week)).len(), 2);
+    assert_eq!(expired(&scene, 0), ["own"]);
+    assert_eq!(expired(&scene, week - 1), ["own"]);
+    assert_eq!(expired(&scene, week), ["own", "t"]);
+    // Kafka counts from when the group became empty, also for what tools commit later.
+    let later = committed(scene.now.wall_ms + week / 2, None);
+    scene.group.offsets.apply(vec![(("later".into(), 0), later)]);
+    assert_eq!(expired(&scene, week), ["later", "own", "t"]);
+}
+
+#[test]
+fn offsets_of_simple_consumers_expire_by_their_commit() {
+    let mut scene = Scene::new();
+    let (now_ms, week) = (scene.now.wall_ms, scene.group.settings.offsets_retention_ms);
+    let offsets =
+        [("a", committed(now_ms - 10, None)), ("b", committed(now_ms, None)), ("c", committed(0, Some(now_ms + 5)))];
+    scene.group.offsets.apply(offsets.map(|(topic, value)| ((topic.into(), 0), value)).into());
+    assert!(expired(&scene, 4).is_empty());
+    assert_eq!(expired(&scene, 5), ["c"]);
+    assert_eq!(expired(&scene, week - 10), ["a", "c"]);
+    assert_eq!(expired(&scene, week), ["a", "b", "c"]);
+    // What is on its way anew must not be taken away behind its back.
+    scene.group.appended(Change::Committed(vec![(("a".into(), 0), committed(now_ms + week, None))]));
+    assert_eq!(expired(&scene, week), ["b", "c"]);
+}
+
+#[test]
+fn offsets_of_a_stable_group_expire_where_nobody_subscribes_any_more() {
+    let mut scene = Scene::new();
+    let subscribed = Join { protocols: vec![offer("range", SUBSCRIBED_TO_T)], ..member("") };
+    let waiting = scene.join(subscribed);
+    scene.settle();
+    let joined = answered(waiting);
+    let (now_ms, week) = (scene.now.wall_ms, scene.group.settings.offsets_retention_ms);
+    let offsets =
+        [("t", committed(now_ms, None)), ("old", committed(now_ms, None)), ("own", committed(now_ms, Some(now_ms)))];
+    scene.group.offsets.apply(offsets.map(|(topic, value)| ((topic.into(), 0), value)).into());
+    assert!(expired(&scene, 2 * week).is_empty(), "nothing expires during a rebalance");
+    scene.finish(&[joined]);
+    assert_eq!(expired(&scene, week - 1), ["own"]);
+    assert_eq!(expired(&scene, week), ["old", "own"]);
+}
+
+#[test]
+fn a_stored_group_that_does_not_say_since_when_counts_from_the_commits() {
+    let stored = GroupValue {
+        protocol_type: CONSUMER.into(),
+        generation: 3,
+        protocol: None,
+        leader: None,
+        state_timestamp: -1,
+        members: Vec::new(),
+    };
+    let mut scene = Scene::new();
+    scene.group = Group::stored("g".into(), stored.clone(), Arc::new(Settings::default()), scene.now);
+    assert_eq!(scene.group.value(None), stored);
+    let (now_ms, week) = (scene.now.wall_ms, scene.group.settings.offsets_retention_ms);
+    scene.group.offsets.apply(vec![(("t".into(), 0), committed(now_ms - 10, None))]);
+    assert!(expired(&scene, week - 11).is_empty());
+    assert_eq!(expired(&scene, week - 10), ["t"]);
+}
+
+#[test]
+fn what_is_subscribed_to_is_every_members_and_perhaps_everything() {
+    let mut scene = Scene::new();
+    assert!(!scene.group.subscribed().contains("t"));
+    let waiting = scene.join(Join { protocols: vec![offer("range", SUBSCRIBED_TO_T)], ..member("") });
+    scene.settle();
+    scene.finish(&[answered(waiting)]);
+    assert!(scene.group.subscribed().contains("t") && !scene.group.subscribed().contains("other"));
+    let _unreadable = scene.join(member(""));
+    assert!(scene.group.subscribed().contains("other"));
+}
+
+#[test]
+fn committed_offsets_of_a_group_have_a_bound_in_number_and_bytes() {
+    let scene = Scene::new();
+    let many = |count: usize, note: usize| -> Vec<_> {
+        let value = OffsetValue { metadata: "x".repeat(note).into(), ..committed(0, None) };
+        (0..count as i32).map(|index| (("t".into(), index), value.clone())).collect()
+    };
+    assert!(scene.group.has_room_for(&many(MAX_OFFSETS_PER_GROUP, 0)));
+    assert!(!scene.group.has_room_for(&many(MAX_OFFSETS_PER_GROUP + 1, 0)));
+    let large = MAX_OFFSET_BYTES_PER_GROUP / (OFFSET_BYTES + 4_096);
+    assert!(scene.group.has_room_for(&many(large, 4_096)));
+    assert!(!scene.group.has_room_for(&many(large + 1, 4_096)));
+    let mut full = Scene::new();
+    full.group.offsets.apply(many(large, 4_096));
+    assert!(full.group.has_room_for(&many(large, 4_096)), "the same partitions again");
+    assert!(!full.group.has_room_for(&many(large + 1, 4_096)));
+    let all: Vec<_> = many(large, 0).into_iter().map(|(partition, _)| partition).collect();
+    full.group.offsets.remove(&all);
+    assert_eq!(full.group.offsets.bytes(), 0);
 }

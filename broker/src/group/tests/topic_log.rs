@@ -1,13 +1,15 @@
 //! The coordinator over real partitions in a folder.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::catalog::{CATALOG_PARTITION, Catalog, PartitionLog};
+use crate::catalog::{CATALOG_PARTITION, Catalog, CatalogRecord, PartitionLog, Topic, TopicName};
 use crate::clock::{Clock, ManualClock};
 use crate::group::{Coordinator, Identity, OFFSETS, OFFSETS_TOPIC, OffsetValue, Settings};
 use crate::log::{LogConfig, Logs};
@@ -56,6 +58,17 @@ impl Broker {
         self.logs.close().await.expect("closed logs");
     }
 
+    /// Puts a new topic in the place of the one with this name, as when the broker died before anybody was told.
+    async fn replace_topic(&self, name: &str) {
+        let id = self.catalog.image().topic(name).map(|topic| topic.id);
+        let name = TopicName::parse(name).expect("a name");
+        let topic =
+            Topic { id: Uuid::new_v4(), name, partitions: 3, replication_factor: 1, configs: Default::default() };
+        let deleted = id.map(|id| CatalogRecord::TopicDeleted { id });
+        let records = deleted.into_iter().chain([CatalogRecord::Topic(topic)]).collect();
+        self.catalog.change(|_| Ok::<_, Infallible>((records, ()))).await.expect("changed");
+    }
+
     async fn commit(&self, group: &str, offset: i64) -> Result<(), ResponseError> {
         let who = Identity { group: group.into(), generation: -1, member: "".into(), instance: None };
         let value = OffsetValue {
@@ -64,6 +77,7 @@ impl Broker {
             metadata: "".into(),
             commit_timestamp: 1_000_000,
             expire_timestamp: None,
+            topic_id: self.catalog.image().topic("t").map(|topic| topic.id),
         };
         let partitions = (0..3).map(|index| (("t".into(), index), value.clone()));
         self.coordinator.commit(&who, partitions.collect()).await
@@ -99,5 +113,37 @@ async fn offsets_survive_a_restart_of_the_broker() {
         assert_eq!(broker.committed(&format!("group-{number}")), Some(number + 100));
     }
     assert_eq!(broker.committed("group-9"), None);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_topic_does_not_inherit_the_offsets_of_a_deleted_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = Broker::start(folder.path()).await;
+    broker.replace_topic("t").await;
+    broker.commit("g", 42).await.expect("committed");
+    broker.stop().await;
+
+    let broker = Broker::start(folder.path()).await;
+    assert_eq!(broker.committed("g"), Some(42), "the topic is still the same");
+    broker.replace_topic("t").await;
+    broker.stop().await;
+
+    let broker = Broker::start(folder.path()).await;
+    while broker.committed("g").is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let ends = |broker: &Broker| {
+        let topic = broker.catalog.image().topic(OFFSETS_TOPIC).expect("there").id;
+        let end = |index| broker.logs.get(PartitionId { topic, index }).expect("open").bounds().log_end;
+        (0..PARTITIONS).map(end).sum::<i64>()
+    };
+    let written = ends(&broker);
+    broker.commit("other", 7).await.expect("committed");
+    broker.stop().await;
+
+    let broker = Broker::start(folder.path()).await;
+    assert_eq!((broker.committed("g"), broker.committed("other")), (None, Some(7)));
+    assert_eq!(ends(&broker), written + 3, "what was removed once is not removed again");
     broker.stop().await;
 }
