@@ -69,7 +69,7 @@ impl Scene {
     }
 
     fn listed(&self, filter: &[&str]) -> Result<usize> {
-        let args = [&["list"], filter].concat();
+        let args = [&["list"][..], filter].concat();
         self.answer(&args)?.as_array().map(Vec::len).context("a list")
     }
 }
@@ -90,14 +90,14 @@ fn an_operator_ends_a_transaction_that_hangs() -> Result<()> {
     ensure!(described[0]["topics"][0]["topic"] == TOPIC, "{described}");
 
     let place = [TOPIC, "--partition", "0"];
-    let open = scene.answer(&[&["producers"], &place[..], &["--open"]].concat())?;
+    let open = scene.answer(&[&["producers"][..], &place, &["--open"]].concat())?;
     ensure!(open.as_array().is_some_and(|open| open.len() == 1), "{open}");
     ensure!(open[0]["transaction_start"] == 0 && open[0]["producer_id"] == described[0]["producer_id"], "{open}");
 
-    let aborted = scene.answer(&[&["abort"], &place[..], &["--start-offset", "0", "--yes"]].concat())?;
+    let aborted = scene.answer(&[&["abort"][..], &place, &["--start-offset", "0", "--yes"]].concat())?;
     ensure!(aborted["producer_id"] == open[0]["producer_id"], "{aborted}");
     scene.play(&["freed"])?;
-    let open = scene.answer(&[&["producers"], &place[..], &["--open"]].concat())?;
+    let open = scene.answer(&[&["producers"][..], &place, &["--open"]].concat())?;
     ensure!(open == Value::Array(Vec::new()), "{open}");
     Ok(())
 }
