@@ -68,7 +68,12 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(
             self.code(),
-            Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::ResourceNotFound | ErrorCode::GroupIdNotFound)
+            Some(
+                ErrorCode::UnknownTopicOrPartition
+                    | ErrorCode::ResourceNotFound
+                    | ErrorCode::GroupIdNotFound
+                    | ErrorCode::TransactionalIdNotFound
+            )
         )
     }
 
@@ -147,6 +152,7 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::SecurityDisabled => "The broker has no authorizer, so it keeps no ACLs.",
         ErrorCode::GroupIdNotFound => "There is no such group.",
+        ErrorCode::TransactionalIdNotFound => "There is no such transactional id, or it has expired.",
         ErrorCode::NonEmptyGroup => "The group still has members; stop its consumers first.",
         ErrorCode::UnknownTopicOrPartition => "There is no such topic or partition, or the user may not see it.",
         ErrorCode::NotController | ErrorCode::NotCoordinator | ErrorCode::NotLeaderForPartition => {

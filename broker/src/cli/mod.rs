@@ -18,6 +18,7 @@ mod quota;
 mod record_format;
 mod serve;
 mod topic;
+mod transaction;
 mod user;
 
 use std::io::IsTerminal;
@@ -72,6 +73,9 @@ enum Command {
     /// Consumer groups: list, describe, delete, reset-offsets
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// Transactions: list, describe, producers, abort
+    #[command(subcommand)]
+    Transaction(transaction::TransactionCommand),
     /// Configs of topics and brokers: describe, set, delete
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -151,6 +155,7 @@ async fn client(global: Global, command: Command) -> Outcome {
             Command::User(command) => user::run(command, connection, output).await,
             Command::Quota(command) => quota::run(command, connection, output).await,
             Command::Group(command) => group::run(command, connection, output).await,
+            Command::Transaction(command) => transaction::run(command, connection, output).await,
             Command::Config(command) => config::run(command, connection, output).await,
             _ => Ok(()),
         }

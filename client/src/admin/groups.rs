@@ -126,7 +126,9 @@ impl Admin {
             let name = group.group_id.clone();
             if group.error_code == ErrorCode::NotCoordinator {
                 let code = |response: &DescribeGroupsResponse| response.groups.first().map(|group| group.error_code);
-                let again = self.call_coordinator(&name, DESCRIBE, &request(&[&name]), code).await;
+                let again = self
+                    .call_coordinator(&FindCoordinatorRequest::for_group(&name), DESCRIBE, &request(&[&name]), code)
+                    .await;
                 match again.map(|response| response.groups.into_iter().next()) {
                     Ok(answered) => group = answered.unwrap_or(group),
                     Err(error) => {
@@ -167,7 +169,9 @@ impl Admin {
             let mut deleted = Ok(result.error_code);
             if result.error_code == ErrorCode::NotCoordinator {
                 let code = |response: &DeleteGroupsResponse| response.results.first().map(|result| result.error_code);
-                let again = self.call_coordinator(&name, DELETE, &request(&[&name]), code).await;
+                let again = self
+                    .call_coordinator(&FindCoordinatorRequest::for_group(&name), DELETE, &request(&[&name]), code)
+                    .await;
                 deleted = again.map(|response| code(&response).unwrap_or(ErrorCode::NotCoordinator));
             }
             groups.insert(name, deleted.and_then(|code| answer(code, None)));
@@ -190,15 +194,17 @@ impl Admin {
     {
         let response = self.call(api, request).await?;
         match code(&response) {
-            Some(ErrorCode::NotCoordinator) => self.call_coordinator(group, api, request, code).await,
+            Some(ErrorCode::NotCoordinator) => {
+                self.call_coordinator(&FindCoordinatorRequest::for_group(group), api, request, code).await
+            }
             _ => Ok(response),
         }
     }
 
-    /// Finding a coordinator also makes a cluster create its `__consumer_offsets`, which takes a moment.
-    async fn call_coordinator<Req, Resp>(
+    /// Finding a coordinator also makes a cluster create its internal topic, which takes a moment.
+    pub(super) async fn call_coordinator<Req, Resp>(
         &self,
-        group: &str,
+        find: &FindCoordinatorRequest,
         api: Api,
         request: &Req,
         code: impl Fn(&Resp) -> Option<ErrorCode>,
@@ -213,7 +219,7 @@ impl Admin {
         };
         let deadline = Instant::now() + self.profile().request_timeout;
         loop {
-            let found: FindCoordinatorResponse = self.call(FIND, &FindCoordinatorRequest::for_group(group)).await?;
+            let found: FindCoordinatorResponse = self.call(FIND, find).await?;
             let late = Instant::now() >= deadline;
             if !not_ready(found.error_code) || late {
                 answer(found.error_code, found.error_message)?;

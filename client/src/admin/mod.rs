@@ -12,6 +12,7 @@ mod groups;
 mod offsets;
 mod quotas;
 mod topics;
+mod transactions;
 mod users;
 
 pub use acls::{Acl, AclFilter, AclOperation, AclPatternType, AclPermission, AclResourceType};
@@ -22,4 +23,5 @@ pub use groups::{Group, GroupListing, GroupMember, TopicPartitions};
 pub use offsets::{CommittedOffset, Lag, OffsetSpec, TopicPartition};
 pub use quotas::{Quota, QuotaAlteration, QuotaEntity, QuotaName};
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, Partition, Topic, TopicId};
+pub use transactions::{PartitionProducer, Transaction, TransactionFilter, TransactionListing};
 pub use users::{DEFAULT_ITERATIONS, ScramCredential, ScramMechanism, ScramUpsert};

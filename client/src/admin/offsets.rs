@@ -149,7 +149,7 @@ impl Admin {
     }
 
     /// The leaders' addresses with their partitions, for clusters that answer at the leader alone.
-    async fn leaders(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<String, Vec<TopicPartition>>> {
+    pub(super) async fn leaders(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<String, Vec<TopicPartition>>> {
         let mut leaders: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
         if partitions.is_empty() {
             return Ok(leaders);
