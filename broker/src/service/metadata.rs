@@ -43,7 +43,7 @@ impl Service for MetadataRequest {
         let node_id = BrokerId(services.config.node_id);
         let broker = MetadataResponseBroker::default().with_node_id(node_id).with_host(host).with_port(port);
         let cluster_operations = if request.include_cluster_authorized_operations {
-            access.authorized_operations(ResourceType::Cluster, CLUSTER_NAME)
+            access.cluster_operations()
         } else {
             NOT_ASKED
         };
