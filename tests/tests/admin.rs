@@ -88,8 +88,9 @@ fn pages(connection: &mut Connection, limit: i32) -> Result<Vec<(String, i32)>> 
 fn topics_come_in_pages_and_only_those_that_may_be_described() -> Result<()> {
     let scene = Scene::set()?;
     let mut guest = scene.guest()?;
-    let expected: Vec<_> =
-        [("open-a", 0), ("open-a", 1), ("open-a", 2), ("open-b", 0)].map(|(name, index)| (name.to_owned(), index)).into();
+    let expected: Vec<_> = [("open-a", 0), ("open-a", 1), ("open-a", 2), ("open-b", 0)]
+        .map(|(name, index)| (name.to_owned(), index))
+        .into();
     for limit in 1..6 {
         let rows = pages(&mut guest, limit)?;
         ensure!(rows == expected, "pages of {limit}: {rows:?}");
@@ -169,7 +170,10 @@ fn elections_are_not_needed_and_resources_are_listed() -> Result<()> {
         let idle = all.replica_election_results.iter().all(|topic| topic.partition_result.is_empty());
         ensure!(idle && all.replica_election_results.len() >= 3, "{all:?}");
         let refused = guest.call(&request, version)?;
-        is(refused.replica_election_results[0].partition_result[0].error_code, ResponseError::ClusterAuthorizationFailed)?;
+        is(
+            refused.replica_election_results[0].partition_result[0].error_code,
+            ResponseError::ClusterAuthorizationFailed,
+        )?;
     }
     let unknown = admin.call(&ElectLeadersRequest::default().with_election_type(7).with_topic_partitions(None), 2)?;
     is(unknown.error_code, ResponseError::InvalidRequest)?;

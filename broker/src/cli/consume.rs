@@ -185,8 +185,7 @@ fn nobody_reads() -> bool {
     // No events are asked for: an error of the pipe, or the end of a terminal or socket, is told anyway.
     let mut fds = [PollFd::new(&out, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut fds, Some(&now)).is_ok()
-        && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// What was fetched and not printed must not be committed: the group goes on where the printed records end.

@@ -146,9 +146,11 @@ fn created(
     configs: Option<Vec<CreatableTopicConfigs>>,
     validate_only: bool,
 ) -> CreatableTopicResult {
-    let result = CreatableTopicResult::default()
-        .with_name(name)
-        .with_topic_id(if validate_only { uuid::Uuid::nil() } else { topic.id });
+    let result = CreatableTopicResult::default().with_name(name).with_topic_id(if validate_only {
+        uuid::Uuid::nil()
+    } else {
+        topic.id
+    });
     match configs {
         Some(configs) => result
             .with_num_partitions(topic.partitions)

@@ -18,7 +18,8 @@ fn mismatch(endpoint_type: i8) -> Option<(ResponseError, String)> {
         BROKERS => None,
         CONTROLLERS => Some((
             ResponseError::MismatchedEndpointType,
-            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER".to_owned(),
+            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                .to_owned(),
         )),
         other => Some((ResponseError::UnsupportedEndpointType, format!("Unsupported endpoint type {other}"))),
     }
@@ -38,11 +39,8 @@ impl Service for DescribeClusterRequest {
             .with_broker_id(BrokerId(services.config.node_id))
             .with_host(host)
             .with_port(port);
-        let operations = if request.include_cluster_authorized_operations {
-            access.cluster_operations()
-        } else {
-            i32::MIN
-        };
+        let operations =
+            if request.include_cluster_authorized_operations { access.cluster_operations() } else { i32::MIN };
         response
             .with_controller_id(BrokerId(services.config.node_id))
             .with_brokers(vec![broker])

@@ -102,14 +102,16 @@ mod tests {
         let shown = |asked: Option<&[DescribableLogDirTopic]>| -> Vec<(String, i32, i64)> {
             let topics = stored(&image, &sizes, asked);
             let rows = topics.iter().flat_map(|topic| {
-                let row = |one: &DescribeLogDirsPartition| (topic.name.to_string(), one.partition_index, one.partition_size);
+                let row =
+                    |one: &DescribeLogDirsPartition| (topic.name.to_string(), one.partition_index, one.partition_size);
                 topic.partitions.iter().map(row)
             });
             rows.collect()
         };
         let row = |name: &str, index, size| (name.to_owned(), index, size);
         assert_eq!(shown(None), [row("orders", 0, 10), row("orders", 1, 11), row("payments", 0, 20)]);
-        let some = [asked("orders", &[1, 1, 5, -1]), asked("orders", &[1]), asked("payments", &[1]), asked("none", &[0])];
+        let some =
+            [asked("orders", &[1, 1, 5, -1]), asked("orders", &[1]), asked("payments", &[1]), asked("none", &[0])];
         assert_eq!(shown(Some(&some)), [row("orders", 1, 11)]);
         assert!(shown(Some(&[])).is_empty());
     }

@@ -21,11 +21,7 @@ use crate::catalog::{Image, Topic, TopicName};
 use crate::limits;
 
 impl Service for DescribeTopicPartitionsRequest {
-    async fn serve(
-        services: &Services,
-        _: &Context,
-        request: Authorized<Self>,
-    ) -> DescribeTopicPartitionsResponse {
+    async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> DescribeTopicPartitionsResponse {
         let (request, denied, access) = request.into_parts();
         let cursor = request.cursor.as_ref().map(|cursor| (&**cursor.topic_name, cursor.partition_index));
         let mut named: BTreeSet<&str> = request.topics.iter().map(|topic| &**topic.name).collect();
@@ -56,9 +52,9 @@ impl Service for DescribeTopicPartitionsRequest {
                 .with_topic_authorized_operations(access.authorized_operations(ResourceType::Topic, name)),
         });
         let refused = denied.into_iter().map(|name| failed(name, ResponseError::TopicAuthorizationFailed));
-        let next = page.next.map(|(topic, partition)| {
-            Cursor::default().with_topic_name(wire(topic)).with_partition_index(partition)
-        });
+        let next = page
+            .next
+            .map(|(topic, partition)| Cursor::default().with_topic_name(wire(topic)).with_partition_index(partition));
         DescribeTopicPartitionsResponse::default().with_topics(shown.chain(refused).collect()).with_next_cursor(next)
     }
 
@@ -75,12 +71,7 @@ struct Page<'a> {
 }
 
 /// Fills a page with `limit` partitions of topics whose names come in order, beginning at the cursor.
-fn page<'a>(
-    image: &Image,
-    names: impl Iterator<Item = &'a str>,
-    cursor: Option<(&str, i32)>,
-    limit: i32,
-) -> Page<'a> {
+fn page<'a>(image: &Image, names: impl Iterator<Item = &'a str>, cursor: Option<(&str, i32)>, limit: i32) -> Page<'a> {
     let mut left = limit;
     let mut topics = Vec::new();
     for name in names {
@@ -184,8 +175,10 @@ mod tests {
                 let from = at.map_or("", |(topic, _)| topic);
                 let page = page(&image, ["a", "b", "c"].into_iter().filter(|name| *name >= from), at, limit);
                 let rows = shown(&page);
-                let rows: Vec<_> =
-                    rows.into_iter().flat_map(|(topic, range)| range.map(move |index| (topic.clone(), index))).collect();
+                let rows: Vec<_> = rows
+                    .into_iter()
+                    .flat_map(|(topic, range)| range.map(move |index| (topic.clone(), index)))
+                    .collect();
                 assert!(rows.len() <= limit as usize, "{} partitions on a page of {limit}", rows.len());
                 seen.extend(rows);
                 let Some((topic, partition)) = page.next else { break };
@@ -212,8 +205,7 @@ mod tests {
     fn unknown_and_impossible_names_are_told_apart() {
         let page = page(&image(), ["a b", "d"].into_iter(), None, 1);
         let errors: Vec<_> = page.topics.iter().filter_map(|topic| topic.as_ref().err().copied()).collect();
-        let expected =
-            [("a b", ResponseError::InvalidTopicException), ("d", ResponseError::UnknownTopicOrPartition)];
+        let expected = [("a b", ResponseError::InvalidTopicException), ("d", ResponseError::UnknownTopicOrPartition)];
         assert_eq!(errors, expected);
         assert_eq!(page.next, None);
     }

@@ -15,11 +15,7 @@ const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
 impl Service for ListConfigResourcesRequest {
-    async fn serve(
-        services: &Services,
-        context: &Context,
-        request: Authorized<Self>,
-    ) -> ListConfigResourcesResponse {
+    async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> ListConfigResourcesResponse {
         let (request, (), access) = request.into_parts();
         match resources(access.image(), services.config.node_id, context.version, &request.resource_types) {
             Ok(resources) => ListConfigResourcesResponse::default().with_config_resources(resources),
@@ -34,12 +30,7 @@ impl Service for ListConfigResourcesRequest {
 
 /// Resources of these types, of all types when none is named. Types that Kafka knows and that have no configs here
 /// (loggers, client metrics, groups) are allowed and empty.
-fn resources(
-    image: &Image,
-    node_id: i32,
-    version: i16,
-    types: &[i8],
-) -> Result<Vec<ConfigResource>, ResponseError> {
+fn resources(image: &Image, node_id: i32, version: i16, types: &[i8]) -> Result<Vec<ConfigResource>, ResponseError> {
     let known: &[i8] =
         if version == 0 { &[CLIENT_METRICS] } else { &[TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP] };
     if types.iter().any(|kind| !known.contains(kind)) {
