@@ -18,6 +18,10 @@ pub const PARTITIONS_OPENED_AT_ONCE: usize = 64;
 /// Partitions in one fetch session.
 pub const PARTITIONS_PER_FETCH: usize = 100_000;
 
+/// Partitions in one answer to DescribeTopicPartitions; the client asks again for the rest (Kafka's
+/// `max.request.partition.size.limit`).
+pub const PARTITIONS_PER_PAGE: i32 = 2_000;
+
 /// Fetch sessions kept (Kafka's `max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS: usize = 1_000;
 

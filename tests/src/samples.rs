@@ -81,6 +81,20 @@ pub fn samples(key: i16, version: i16) -> Vec<BytesMut> {
             let group = GroupId(StrBytes::from_static_str("sample"));
             both(&ConsumerGroupDescribeRequest::default().with_group_ids(vec![group]), version)
         }
+        ApiKey::DescribeTopicPartitions => both(&describe_topic_partitions(), version),
+        ApiKey::DescribeLogDirs => {
+            use describe_log_dirs_request::DescribableLogDirTopic;
+            let topic = DescribableLogDirTopic::default().with_topic(topic_name(TOPIC)).with_partitions(vec![0, 1]);
+            both(&DescribeLogDirsRequest::default().with_topics(Some(vec![topic])), version)
+        }
+        ApiKey::ElectLeaders => {
+            use elect_leaders_request::TopicPartitions;
+            let topic = TopicPartitions::default().with_topic(topic_name(TOPIC)).with_partitions(vec![0, 1]);
+            both(&ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic])), version)
+        }
+        ApiKey::ListConfigResources => {
+            both(&ListConfigResourcesRequest::default().with_resource_types(vec![2, 4]), version)
+        }
         _ => Vec::new(),
     }
 }
@@ -98,6 +112,15 @@ fn fetch() -> FetchRequest {
     let partition = FetchPartition::default().with_partition_max_bytes(1000).with_current_leader_epoch(-1);
     let topic = FetchTopic::default().with_topic(topic_name(TOPIC)).with_partitions(vec![partition]);
     FetchRequest::default().with_max_wait_ms(1).with_session_epoch(-1).with_topics(vec![topic])
+}
+
+fn describe_topic_partitions() -> DescribeTopicPartitionsRequest {
+    use describe_topic_partitions_request::{Cursor, TopicRequest};
+    let cursor = Cursor::default().with_topic_name(topic_name(TOPIC)).with_partition_index(0);
+    DescribeTopicPartitionsRequest::default()
+        .with_topics(vec![TopicRequest::default().with_name(topic_name(TOPIC))])
+        .with_response_partition_limit(10)
+        .with_cursor(Some(cursor))
 }
 
 fn describe_quotas() -> DescribeClientQuotasRequest {

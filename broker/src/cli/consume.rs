@@ -9,6 +9,7 @@ use krafka::ConsumerRecord;
 use krafka::consumer::{AutoOffsetReset, Consumer};
 use lockgate_client::Admin;
 use lockgate_client::admin::{OffsetSpec, TopicPartition};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::connection::ConnectionArgs;
 use super::failure::{Failure, Failures, Outcome};
@@ -161,6 +162,9 @@ async fn read(
         if args.exit_at_end && at_end(consumer, ends).await {
             return Ok(());
         }
+        if nobody_reads() {
+            return Ok(());
+        }
         let records = tokio::select! {
             records = consumer.poll(POLL) => records,
             _ = &mut interrupt => return Ok(()),
@@ -173,6 +177,15 @@ async fn read(
         rewind(consumer, &unwanted).await.map_err(|error| admin.data_error("going back to the last record", &error))?;
     }
     Ok(())
+}
+
+/// Whoever read our output is gone (`lockgate consume … | head`). Without a record to print, only asking tells.
+fn nobody_reads() -> bool {
+    let out = io::stdout();
+    // No events are asked for: an error of the pipe, or the end of a terminal or socket, is told anyway.
+    let mut fds = [PollFd::new(&out, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// What was fetched and not printed must not be committed: the group goes on where the printed records end.

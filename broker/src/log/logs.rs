@@ -13,7 +13,7 @@ use super::LogError;
 use super::config::LogConfig;
 use super::partition::{Partition, options};
 use crate::clock::Clock;
-use crate::store::{PartitionId, Store, StoreError};
+use crate::store::{PartitionId, Space, Store, StoreError};
 
 /// Partitions that are opened, deleted or closed at the same time: enough to keep a disk busy, and few enough for
 /// their read buffers.
@@ -167,6 +167,11 @@ impl Logs {
             Some((partition.id(), chunks.iter().map(|chunk| chunk.bytes).sum()))
         };
         self.all().into_iter().filter_map(size).collect()
+    }
+
+    /// Space of the volume behind all partitions.
+    pub fn space(&self) -> Space {
+        self.store.space()
     }
 
     /// Flushes, checkpoints and closes everything; marks a clean shutdown.

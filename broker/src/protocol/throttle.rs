@@ -41,6 +41,10 @@ fn place(api: ApiKey, version: i16) -> Option<usize> {
         | ApiKey::DescribeUserScramCredentials
         | ApiKey::AlterUserScramCredentials
         | ApiKey::DescribeCluster
+        | ApiKey::DescribeTopicPartitions
+        | ApiKey::DescribeLogDirs
+        | ApiKey::ElectLeaders
+        | ApiKey::ListConfigResources
         | ApiKey::DescribeClientQuotas
         | ApiKey::AlterClientQuotas
         | ApiKey::AddPartitionsToTxn
@@ -125,6 +129,8 @@ mod tests {
             DescribeProducers => DescribeProducersResponse, DescribeTransactions => DescribeTransactionsResponse,
             ListTransactions => ListTransactionsResponse, ConsumerGroupHeartbeat => ConsumerGroupHeartbeatResponse,
             ConsumerGroupDescribe => ConsumerGroupDescribeResponse,
+            DescribeTopicPartitions => DescribeTopicPartitionsResponse, DescribeLogDirs => DescribeLogDirsResponse,
+            ElectLeaders => ElectLeadersResponse, ListConfigResources => ListConfigResourcesResponse,
         );
         let untold = [ApiKey::Produce, ApiKey::ApiVersions, ApiKey::SaslHandshake, ApiKey::SaslAuthenticate];
         let placed = |key: ApiKey| place(key, i16::MAX).is_some();

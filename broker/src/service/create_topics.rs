@@ -11,15 +11,15 @@ use kafka_protocol::{ResponseError, messages};
 use super::topics::{self, NewTopic, TopicError};
 use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
-use crate::catalog::Topic;
-use crate::catalog::topic_config;
+use crate::catalog::acl::{Operation, ResourceType};
+use crate::catalog::{Topic, topic_config};
 
 /// First version that refuses instead of only waiting when a quota is used up (KIP-599).
 const STRICT_QUOTA: i16 = 6;
 
 impl Service for CreateTopicsRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> CreateTopicsResponse {
-        let (request, denied, _) = request.into_parts();
+        let (request, denied, access) = request.into_parts();
         let mut results: Vec<_> = denied.into_iter().map(|name| failed(name, denied_error())).collect();
         let mut times_named: HashMap<&str, usize> = HashMap::new();
         for topic in &request.topics {
@@ -56,7 +56,11 @@ impl Service for CreateTopicsRequest {
         let made = topics::create(services, wanted, request.validate_only).await;
         for ((name, partitions), made) in names.into_iter().zip(made) {
             results.push(match made {
-                Ok(topic) => created(services, name, &topic, request.validate_only),
+                Ok(topic) => {
+                    let shown = access.sees(Operation::DescribeConfigs, ResourceType::Topic, &name);
+                    let configs = shown.then(|| configs(services, &topic));
+                    created(name, &topic, configs, request.validate_only)
+                }
                 Err(error) => {
                     if !request.validate_only {
                         quota.give_back(partitions);
@@ -120,7 +124,8 @@ fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, Strin
     Ok(wanted)
 }
 
-fn created(services: &Services, name: messages::TopicName, topic: &Topic, validate_only: bool) -> CreatableTopicResult {
+/// The configs in effect, as the response has them.
+fn configs(services: &Services, topic: &Topic) -> Vec<CreatableTopicConfigs> {
     let image = services.catalog.image();
     let defaults = services.topic_defaults(&image);
     let configs = topic_config::effective(&topic.configs, &defaults).map(|effective| {
@@ -131,12 +136,32 @@ fn created(services: &Services, name: messages::TopicName, topic: &Topic, valida
             .with_config_source(effective.source as i8)
             .with_is_sensitive(false)
     });
-    CreatableTopicResult::default()
-        .with_name(name)
-        .with_topic_id(if validate_only { uuid::Uuid::nil() } else { topic.id })
-        .with_num_partitions(topic.partitions)
-        .with_replication_factor(topic.replication_factor)
-        .with_configs(Some(configs.collect()))
+    configs.collect()
+}
+
+/// Who may not describe the topic's configs learns nothing of what the broker's defaults made of the request (KIP-525).
+fn created(
+    name: messages::TopicName,
+    topic: &Topic,
+    configs: Option<Vec<CreatableTopicConfigs>>,
+    validate_only: bool,
+) -> CreatableTopicResult {
+    let result = CreatableTopicResult::default().with_name(name).with_topic_id(if validate_only {
+        uuid::Uuid::nil()
+    } else {
+        topic.id
+    });
+    match configs {
+        Some(configs) => result
+            .with_num_partitions(topic.partitions)
+            .with_replication_factor(topic.replication_factor)
+            .with_configs(Some(configs)),
+        None => result
+            .with_topic_config_error_code(ResponseError::TopicAuthorizationFailed.code())
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_configs(Some(Vec::new())),
+    }
 }
 
 fn failed(name: messages::TopicName, (error, message): (ResponseError, String)) -> CreatableTopicResult {
@@ -151,5 +176,31 @@ fn failed(name: messages::TopicName, (error, message): (ResponseError, String)) 
 impl From<TopicError> for (ResponseError, String) {
     fn from(error: TopicError) -> Self {
         (error.code(), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::TopicName;
+
+    #[test]
+    fn only_who_may_describe_configs_sees_what_the_defaults_made() {
+        let topic = Topic {
+            id: uuid::Uuid::from_u128(1),
+            name: TopicName::parse("orders").expect("a valid name"),
+            partitions: 3,
+            replication_factor: 1,
+            configs: BTreeMap::new(),
+        };
+        let name = || messages::TopicName(StrBytes::from_static_str("orders"));
+        let hidden = created(name(), &topic, None, false);
+        assert_eq!(hidden.error_code, 0, "the topic is made all the same");
+        assert_eq!(hidden.topic_config_error_code, ResponseError::TopicAuthorizationFailed.code());
+        assert_eq!((hidden.num_partitions, hidden.replication_factor), (-1, -1));
+        assert_eq!((hidden.topic_id, hidden.configs), (topic.id, Some(Vec::new())));
+        let shown = created(name(), &topic, Some(vec![CreatableTopicConfigs::default()]), true);
+        assert_eq!((shown.topic_config_error_code, shown.num_partitions, shown.replication_factor), (0, 3, 1));
+        assert_eq!((shown.topic_id, shown.configs.map(|configs| configs.len())), (uuid::Uuid::nil(), Some(1)));
     }
 }

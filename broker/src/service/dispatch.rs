@@ -92,6 +92,10 @@ pub async fn dispatch<H: Send>(
         ApiKey::DescribeTransactions => answer::<DescribeTransactionsRequest>(services, context, request).await,
         ApiKey::ListTransactions => answer::<ListTransactionsRequest>(services, context, request).await,
         ApiKey::DescribeCluster => answer::<DescribeClusterRequest>(services, context, request).await,
+        ApiKey::DescribeTopicPartitions => answer::<DescribeTopicPartitionsRequest>(services, context, request).await,
+        ApiKey::DescribeLogDirs => answer::<DescribeLogDirsRequest>(services, context, request).await,
+        ApiKey::ElectLeaders => answer::<ElectLeadersRequest>(services, context, request).await,
+        ApiKey::ListConfigResources => answer::<ListConfigResourcesRequest>(services, context, request).await,
         key => Err(ProtocolError::UnknownApi(key as i16)),
     }
 }

@@ -42,11 +42,8 @@ impl Service for MetadataRequest {
         let (host, port) = context.advertised.clone();
         let node_id = BrokerId(services.config.node_id);
         let broker = MetadataResponseBroker::default().with_node_id(node_id).with_host(host).with_port(port);
-        let cluster_operations = if request.include_cluster_authorized_operations {
-            access.authorized_operations(ResourceType::Cluster, CLUSTER_NAME)
-        } else {
-            NOT_ASKED
-        };
+        let cluster_operations =
+            if request.include_cluster_authorized_operations { access.cluster_operations() } else { NOT_ASKED };
         MetadataResponse::default()
             .with_brokers(vec![broker])
             .with_cluster_id(Some(StrBytes::from_string(services.cluster_id.clone())))

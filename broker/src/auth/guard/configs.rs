@@ -1,7 +1,9 @@
 //! Configs of topics and of the broker.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::{AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+use kafka_protocol::messages::{
+    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::auth::{Access, Guarded, Refusal};
@@ -51,6 +53,18 @@ guard_resources!(
     AlterConfigsRequest => Operation::AlterConfigs,
     IncrementalAlterConfigsRequest => Operation::AlterConfigs,
 );
+
+impl Guarded for ListConfigResourcesRequest {
+    type Denied = ();
+
+    /// The list names topics and groups whatever the session may do with each, as in Kafka.
+    fn guard(&mut self, access: &Access) -> Result<(), Refusal> {
+        match access.allows(Operation::DescribeConfigs, ResourceType::Cluster, CLUSTER_NAME) {
+            true => Ok(()),
+            false => Err(Refusal(ResponseError::ClusterAuthorizationFailed)),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! What each request needs, one file per family.
 
 mod acls;
+mod cluster;
 mod configs;
 mod groups;
 mod quotas;

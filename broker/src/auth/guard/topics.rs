@@ -4,7 +4,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, MetadataRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest, MetadataRequest,
     TopicName,
 };
 use uuid::Uuid;
@@ -30,12 +30,13 @@ impl Guarded for MetadataRequest {
     }
 }
 
-impl Guarded for DescribeClusterRequest {
-    type Denied = ();
+impl Guarded for DescribeTopicPartitionsRequest {
+    /// Topics asked for that may not be described. Lists of all topics leave them out.
+    type Denied = Vec<TopicName>;
 
-    /// Like Metadata's broker list, open to every authenticated client.
-    fn guard(&mut self, _: &Access) -> Result<(), Refusal> {
-        Ok(())
+    fn guard(&mut self, access: &Access) -> Result<Self::Denied, Refusal> {
+        let allowed = |name: &str| access.allows(Operation::Describe, ResourceType::Topic, name);
+        Ok(self.topics.extract_if(.., |topic| !allowed(&topic.name)).map(|topic| topic.name).collect())
     }
 }
 
