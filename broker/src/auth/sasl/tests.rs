@@ -21,7 +21,7 @@ async fn authenticator(users: &[(&str, &str)]) -> (Arc<Authenticator>, Arc<Catal
         set(&catalog, user, ScramMechanism::Sha256, password).await;
         set(&catalog, user, ScramMechanism::Sha512, password).await;
     }
-    (Authenticator::new(catalog.clone()), catalog)
+    (Authenticator::new(catalog.clone(), None), catalog)
 }
 
 fn all() -> Arc<[SaslMechanism]> {
