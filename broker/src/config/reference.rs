@@ -50,8 +50,11 @@ const LISTENER: &[Setting] = &[
         "SASL mechanisms: `SCRAM-SHA-512`, `SCRAM-SHA-256`, `PLAIN`, `OAUTHBEARER`. On `SASL_PLAINTEXT`, `PLAIN` is \
          offered only when it is named here; `OAUTHBEARER` always has to be named, and needs `[oauthbearer]`.",
     ),
-    setting("client_certificates", "`none`, `optional` or `required`. Needs TLS and `client_ca_file`. With SASL the certificate opens the door and \
-         SASL says who comes in."),
+    setting(
+        "client_certificates",
+        "`none`, `optional` or `required`. Needs TLS and `client_ca_file`. With SASL the certificate opens the door and \
+         SASL says who comes in.",
+    ),
     setting(
         "client_ca_file",
         "PEM file with the authorities that sign client certificates. Never the cluster's own authority.",

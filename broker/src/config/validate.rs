@@ -91,9 +91,8 @@ fn protection(index: usize, listener: &Listener, found: &mut Problems) {
 
 fn oauthbearer(config: &Config, found: &mut Problems) {
     let settings = &config.oauthbearer;
-    let offers = |listener: &Listener| {
-        listener.protocol.sasl() && listener.mechanisms.contains(&SaslMechanism::OauthBearer)
-    };
+    let offers =
+        |listener: &Listener| listener.protocol.sasl() && listener.mechanisms.contains(&SaslMechanism::OauthBearer);
     if !config.listeners.iter().any(offers) {
         let unused = "has no effect unless a listener's mechanisms name OAUTHBEARER";
         return found.unless(settings.jwks.is_none(), "oauthbearer.jwks", unused);

@@ -27,7 +27,8 @@ pub struct ClientResponse<'a> {
 pub fn parse(message: &[u8]) -> Result<ClientResponse<'_>, &'static str> {
     let text = std::str::from_utf8(message).map_err(|_| "it is not UTF-8")?;
     let (header, rest) = text.split_once(SEPARATOR).ok_or("there is no separator after the header")?;
-    let (flag, authzid) = header.strip_suffix(',').and_then(|header| header.split_once(',')).ok_or("the header is not n,,")?;
+    let (flag, authzid) =
+        header.strip_suffix(',').and_then(|header| header.split_once(',')).ok_or("the header is not n,,")?;
     match flag {
         "n" | "y" => {}
         flag if flag.starts_with("p=") => return Err("channel binding is not supported"),
@@ -113,4 +114,48 @@ fn refuse(refused: Refused, scopes: &[String]) -> Step {
     };
     let claimed = refused.claimed;
     Step::Rejected { challenge, failure: Failure { claimed, ..failure } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_messages() {
+        let parsed = parse(b"n,,\x01auth=Bearer a.b-c_d\x01\x01").expect("valid");
+        assert_eq!(parsed, ClientResponse { authzid: None, token: "a.b-c_d", extensions: Vec::new() });
+        let parsed = parse(b"y,a=x=2Cy=3D,\x01traceId=1 2=3\x01auth=BEARER  t\x01\x01").expect("valid");
+        assert_eq!(parsed.authzid.as_deref(), Some("x,y="));
+        assert_eq!((parsed.token, parsed.extensions), ("t", vec![("traceId", "1 2=3")]));
+        let bad: [&[u8]; 24] = [
+            b"",
+            b"\x01",
+            b"n,,",
+            b"n,,\x01\x01",
+            b"n,,\x01auth=Bearer t\x01",
+            b"n,,auth=Bearer t\x01\x01",
+            b"n\x01auth=Bearer t\x01\x01",
+            b"n,\x01auth=Bearer t\x01\x01",
+            b"n,,,\x01auth=Bearer t\x01\x01",
+            b"x,,\x01auth=Bearer t\x01\x01",
+            b"p=tls-unique,,\x01auth=Bearer t\x01\x01",
+            b"n,a=,\x01auth=Bearer t\x01\x01",
+            b"n,app,\x01auth=Bearer t\x01\x01",
+            b"n,a=x=,\x01auth=Bearer t\x01\x01",
+            b"n,,\x01auth=Basic t\x01\x01",
+            b"n,,\x01auth=Bearer\x01\x01",
+            b"n,,\x01auth=Bearer \x01\x01",
+            b"n,,\x01auth=Bearer t t\x01\x01",
+            b"n,,\x01auth=Bearer t,u\x01\x01",
+            b"n,,\x01auth=Bearer t\x01auth=Bearer u\x01\x01",
+            b"n,,\x01auth=Bearer t\x01k1=v\x01\x01",
+            b"n,,\x01auth=Bearer t\x01k=\x01\x01",
+            b"n,,\x01auth=Bearer t\x01k=\x7f\x01\x01",
+            b"n,,\x01key=value\x01\x01",
+        ];
+        for message in bad {
+            assert!(parse(message).is_err(), "{:?} was accepted", String::from_utf8_lossy(message));
+        }
+        assert!(parse(b"n,,\x01auth=Bearer \xff\x01\x01").is_err());
+    }
 }

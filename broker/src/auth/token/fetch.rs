@@ -153,7 +153,9 @@ fn tls(authorities: Option<&Path>, needed: bool) -> Result<ClientConfig, FetchEr
     } else if needed {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err(FetchError::Tls("this machine has no certificate authorities; name some in ca_file".to_owned()));
+            return Err(FetchError::Tls(
+                "this machine has no certificate authorities; name some in ca_file".to_owned(),
+            ));
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

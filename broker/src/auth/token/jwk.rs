@@ -73,7 +73,10 @@ impl Algorithm {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Public {
     /// Modulus and exponent, big-endian without leading zeros.
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// An uncompressed point.
     P256(Vec<u8>),
     P384(Vec<u8>),

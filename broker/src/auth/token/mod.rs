@@ -92,7 +92,8 @@ impl<'a> Unverified<'a> {
             return Err("the token has critical extensions, and none are known");
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or("the token's algorithm is not one that is accepted")?;
-        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the token's signature is not base64url")?;
+        let signature =
+            BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the token's signature is not base64url")?;
         Ok(Self { algorithm, key: header.kid, signed, claims, signature })
     }
 
@@ -121,8 +122,7 @@ impl Rules {
     /// Judges the claims of a token whose signature is good.
     pub fn judge(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<Verified, Refused> {
         let name = claims.get(&self.principal_claim).and_then(Value::as_str);
-        let refused =
-            |reason: &'static str| Refused { claimed: name.map(str::to_owned), reason, scope: false };
+        let refused = |reason: &'static str| Refused { claimed: name.map(str::to_owned), reason, scope: false };
         let ends_ms = self.time(claims, now_ms).map_err(refused)?;
         if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str()) {
             return Err(refused("the token is from another issuer"));
@@ -163,7 +163,10 @@ fn instant(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, &'sta
     match claims.get(name) {
         None => Ok(None),
         // Beyond what an i64 holds the conversion stays at its end.
-        Some(value) => value.as_f64().map(|seconds| Some((seconds * 1000.0) as i64)).ok_or("the token has a time that is no number"),
+        Some(value) => value
+            .as_f64()
+            .map(|seconds| Some((seconds * 1000.0) as i64))
+            .ok_or("the token has a time that is no number"),
     }
 }
 
@@ -203,4 +206,4 @@ impl TokenVerifier {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
