@@ -372,7 +372,7 @@ fn a_certificate_opens_the_door_and_sasl_says_who_comes_in() -> Result<()> {
         let mut with = (*without).clone();
         let key = key.clone_key();
         with.client_auth_cert_resolver =
-            std::sync::Arc::new(rustls::client::SingleCertAndKey::from(rustls::sign::CertifiedKey::from_der(
+            std::sync::Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::from_der(
                 vec![certificate.clone()],
                 key,
                 &rustls::crypto::ring::default_provider(),
