@@ -19,6 +19,11 @@ use lockgate_tests::wire::{Connection, Login, tls_config};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
+/// How long the tokens of foreign clients live. librdkafka fetches the next one at four fifths of a token's life, give or
+/// take a second, and authenticates again at nine tenths of its session's: in between there has to be time for it.
+const TOKEN_SECONDS: i64 = 20;
+/// How long foreign clients produce: the tokens of two renewals and a half.
+const PRODUCE_SECONDS: i64 = 45;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Scene {
@@ -80,6 +85,7 @@ impl Scene {
         let command = [
             PathBuf::from("/usr/bin/env"),
             PathBuf::from(format!("LG_TOKEN_URL={}", self.issuer.token_url())),
+            PathBuf::from(format!("LG_SECONDS={PRODUCE_SECONDS}")),
             installed("venv/bin/python")?,
             workspace().join("tests/clients/python/oauth_clients.py"),
         ];
@@ -317,7 +323,7 @@ fn kafka_python_produces_while_its_tokens_end() -> Result<()> {
 
 fn token_client(scenario: &str) -> Result<()> {
     let scene = Scene::set(&[])?;
-    scene.issuer.set_lifetime(6);
+    scene.issuer.set_lifetime(TOKEN_SECONDS);
     let nobody = Login { user: "none".to_owned(), password: "none".to_owned() };
     scene.clients(&[scenario], &nobody)?;
     ensure!(scene.issuer.handed_out() >= 3, "{} tokens were fetched", scene.issuer.handed_out());
