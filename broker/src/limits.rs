@@ -115,3 +115,30 @@ pub const QUOTA_ENTITIES: usize = 200_000;
 
 /// Longest name in a quota's entity (bytes), as SASL bounds user names.
 pub const QUOTA_NAME: usize = 1_024;
+
+/// Longest JSON Web Key Set (bytes). Those of large public issuers are below 20 KiB.
+pub const JWKS_BYTES: usize = 256 << 10;
+
+/// Keys in one set; a token that names no key is tried with each that fits. Issuers publish two to ten.
+pub const JWKS_KEYS: usize = 100;
+
+/// Time to fetch a key set (seconds). A client may wait for it, and has [`AUTHENTICATION_SECONDS`] in all.
+pub const JWKS_SECONDS: u64 = 5;
+
+/// A key that is not known makes us ask the issuer at most this often (milliseconds), since strangers can name any.
+pub const JWKS_PAUSE_MS: u64 = 5_000;
+
+/// After a key set could not be read, the next attempt is this much later.
+pub const JWKS_RETRY: Duration = Duration::from_secs(10);
+
+/// A file with keys is read this often: it is small, and who takes a key out of it wants it gone.
+pub const JWKS_FILE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Largest allowance for the issuer's clock (seconds): tokens live for minutes to an hour.
+pub const CLOCK_SKEW_SECONDS: u64 = 300;
+
+/// Longest session that ends at all (ten years): what a token may claim beyond that would overflow timers.
+pub const SESSION: Duration = Duration::from_secs(3650 * 86_400);
+
+/// A connection may begin to authenticate again at most this often, as in Kafka: it costs hashing.
+pub const REAUTHENTICATION_INTERVAL: Duration = Duration::from_secs(1);

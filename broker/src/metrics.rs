@@ -161,6 +161,8 @@ pub struct Observed {
     pub throttled: Vec<(&'static str, u64, u64)>,
     /// Users, client ids and addresses whose use of a quota is counted.
     pub quota_clients: usize,
+    /// When the token issuer's keys were last read, in seconds since 1970.
+    pub token_keys: Option<i64>,
     pub authentication_failures: u64,
     pub denied_operations: u64,
 }
@@ -180,6 +182,8 @@ pub struct Metrics {
     topics: Mutex<HashSet<String>>,
     /// How long making records durable takes.
     pub flush_seconds: Histogram,
+    /// Connections closed because their session had ended.
+    pub expired_sessions: Counter,
     observed: Gauges,
     scrape: Mutex<()>,
 }
@@ -198,6 +202,7 @@ struct Gauges {
     volume_free: Gauge,
     volume_total: Gauge,
     certificates: Family<ListenerLabels, Gauge>,
+    token_keys: Gauge,
     throttled_requests: Family<QuotaLabels, Counter<u64, AtomicU64>>,
     throttled_seconds: Family<QuotaLabels, Counter<f64, AtomicU64>>,
     quota_clients: Gauge,
@@ -228,6 +233,7 @@ impl Metrics {
             fetched: Family::default(),
             topics: Mutex::default(),
             flush_seconds: seconds(),
+            expired_sessions: Counter::default(),
             observed: Gauges::default(),
             scrape: Mutex::default(),
         };
@@ -261,6 +267,8 @@ impl Metrics {
         registry.register_with_unit("lockgate_topic_fetched", help, bytes, self.fetched.clone());
         let help = "Time to make records durable";
         registry.register_with_unit("lockgate_flush_duration", help, Unit::Seconds, self.flush_seconds.clone());
+        let help = "Connections closed because their client did not authenticate again in time";
+        registry.register("lockgate_expired_sessions", help, self.expired_sessions.clone());
     }
 
     fn register_observed(&mut self) {
@@ -288,6 +296,11 @@ impl Metrics {
         registry.register_with_unit("lockgate_throttle", help, Unit::Seconds, observed.throttled_seconds.clone());
         let help = "Users, client ids and addresses whose use of a quota is counted now";
         registry.register("lockgate_quota_clients", help, observed.quota_clients.clone());
+        registry.register(
+            "lockgate_token_keys_read_timestamp_seconds",
+            "When the token issuer's keys were last read, seconds since 1970; 0 when never",
+            observed.token_keys.clone(),
+        );
         registry.register(
             "lockgate_authentication_failures",
             "Clients that could not prove who they are",
@@ -401,6 +414,7 @@ impl Metrics {
             seconds.inner().store(total.to_bits(), std::sync::atomic::Ordering::Relaxed);
         }
         gauges.quota_clients.set(gauge(seen.quota_clients as u64));
+        gauges.token_keys.set(seen.token_keys.unwrap_or(0));
         raise(&gauges.authentication_failures, seen.authentication_failures);
         raise(&gauges.denied_operations, seen.denied_operations);
         let process = process::Process::look();

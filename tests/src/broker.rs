@@ -33,6 +33,10 @@ pub struct Options {
     pub groups: Vec<String>,
     /// Lines for the top of the config file.
     pub top: Vec<String>,
+    /// Lines for the listener with TLS and SASL.
+    pub listener: Vec<String>,
+    /// Lines for the end of the config file: tables of their own.
+    pub tables: Vec<String>,
 }
 
 /// A broker that is killed when dropped.
@@ -77,6 +81,9 @@ impl Broker {
         }
         text += &format!("\n[[listeners]]\nname = \"clients\"\nbind = \"127.0.0.1:{}\"\n", self.port);
         text += &format!("advertised = \"localhost:{}\"\nprotocol = \"SASL_SSL\"\n", self.port);
+        for line in &options.listener {
+            text += &format!("{line}\n");
+        }
         if let Some(advertised) = options.cut_advertised {
             text += &format!("\n[[listeners]]\nname = \"cut\"\nbind = \"127.0.0.1:{}\"\n", self.cut_port);
             text += &format!("advertised = \"localhost:{advertised}\"\nprotocol = \"SASL_SSL\"\n");
@@ -86,7 +93,7 @@ impl Broker {
             text += &format!("advertised = \"localhost:{}\"\nprotocol = \"PLAINTEXT\"\n", self.plain_port);
         }
         text += &format!("\n[http]\nbind = \"127.0.0.1:{}\"\n\n[limits]\n", self.http_port);
-        for line in &options.limits {
+        for line in options.limits.iter().chain(&options.tables) {
             text += &format!("{line}\n");
         }
         text += "\n[groups]\n";

@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod broker;
 pub mod floor;
+pub mod issuer;
 pub mod ledger;
 pub mod operator;
 pub mod program;

@@ -78,7 +78,8 @@ impl Rule {
         let compiled = regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(MAX_COMPILED).build();
         let pattern =
             compiled.map_err(|error| InvalidRule::Pattern { rule: text.to_owned(), reason: error.to_string() })?;
-        Ok(Self::Replace { pattern, replacement: replacement_of(replacement), case })
+        let replacement = replacement_of(replacement, pattern.captures_len() - 1);
+        Ok(Self::Replace { pattern, replacement, case })
     }
 
     fn apply(&self, subject: &str) -> Option<String> {
@@ -116,19 +117,28 @@ fn split_unescaped(body: &str) -> Vec<String> {
     parts
 }
 
-/// Java writes `$1`, takes exactly the digits, and a backslash makes the next character plain; the regex crate reads
-/// `$1a` as a group named `1a`, so groups get braces.
-fn replacement_of(java: &str) -> String {
+/// Java writes `$1`, takes as many digits as name a group that there is, and a backslash makes the next character plain;
+/// the regex crate reads `$1a` as a group named `1a`, so groups get braces. Kafka leaves a `$` before a number that names no
+/// group as it is.
+fn replacement_of(java: &str, groups: usize) -> String {
     let mut replacement = String::new();
     let mut characters = java.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
             '$' if characters.peek().is_some_and(char::is_ascii_digit) => {
-                replacement.push_str("${");
-                while let Some(digit) = characters.next_if(char::is_ascii_digit) {
-                    replacement.push(digit);
+                let mut group = None;
+                while let Some(digit) = characters.peek().and_then(|next| next.to_digit(10)) {
+                    let longer = group.unwrap_or(0) * 10 + digit as usize;
+                    if longer > groups {
+                        break;
+                    }
+                    group = Some(longer);
+                    characters.next();
                 }
-                replacement.push('}');
+                match group {
+                    Some(group) => replacement.push_str(&format!("${{{group}}}")),
+                    None => replacement.push_str("$$"),
+                }
             }
             '$' => replacement.push_str("$$"),
             '\\' => match characters.next() {
@@ -194,6 +204,14 @@ mod tests {
     fn a_group_number_ends_with_its_digits() {
         assert_eq!(apply(&["RULE:CN=(.*)/$1_prod/"], "CN=app").as_deref(), Some("app_prod"));
         assert_eq!(apply(&["RULE:CN=(.*)/\\$$1/"], "CN=app").as_deref(), Some("$app"));
+    }
+
+    /// From Kafka's SslPrincipalMapperTest: a reference to a group that is not there is plain text.
+    #[test]
+    fn references_to_groups_that_are_not_there_stay() {
+        assert_eq!(apply(&["RULE:^CN=([^,]+).*$/$1@$4/U"], "CN=duke,OU=x").as_deref(), Some("DUKE@$4"));
+        assert_eq!(apply(&["RULE:^CN=([^,]+).*$/$12/"], "CN=duke,OU=x").as_deref(), Some("duke2"));
+        assert_eq!(apply(&["RULE:^CN=([^,]+).*$/$0/L"], "CN=Duke,OU=x").as_deref(), Some("cn=duke,ou=x"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod operations;
 mod principal;
 pub mod quota;
 pub mod sasl;
+pub mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;

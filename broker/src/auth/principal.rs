@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Longest name that a principal can get from outside (octets); SASL's names are no longer either.
+const MAX_NAME: usize = 1024;
+
 /// `User:name`. Anonymous connections are `User:ANONYMOUS`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(Arc<str>);
@@ -10,6 +13,21 @@ pub struct Principal(Arc<str>);
 impl Principal {
     pub fn user(name: &str) -> Self {
         Self(format!("User:{name}").into())
+    }
+
+    /// From a name that somebody else chose, such as a token's issuer. Refused are names that mean something else in ACLs
+    /// and logs: nobody, everybody, and what cannot be printed.
+    pub fn named(name: &str) -> Result<Self, &'static str> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err("the principal's name is empty or too long");
+        }
+        if name.chars().any(char::is_control) {
+            return Err("the principal's name has control characters");
+        }
+        match name {
+            "*" | "ANONYMOUS" => Err("the principal's name is one that has a meaning of its own"),
+            _ => Ok(Self::user(name)),
+        }
     }
 
     /// From text with its type, as in configs and ACLs: `User:name`. Without a type, a user's name.

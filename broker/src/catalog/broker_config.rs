@@ -38,6 +38,12 @@ const FIXED: &[(&str, ConfigType, Read, &str)] = &[
         "A connection without a request for this long is closed (setting `limits.idle_seconds`).",
     ),
     (
+        "connections.max.reauth.ms",
+        ConfigType::Long,
+        |config| config.connections_max_reauth_ms.to_string(),
+        "Clients with SASL have to authenticate again after this long (setting `connections_max_reauth_ms`).",
+    ),
+    (
         "default.replication.factor",
         ConfigType::Int,
         |_| "1".to_owned(),
@@ -144,6 +150,7 @@ fn mechanisms(config: &Config) -> String {
         (SaslMechanism::ScramSha512, "SCRAM-SHA-512"),
         (SaslMechanism::ScramSha256, "SCRAM-SHA-256"),
         (SaslMechanism::Plain, "PLAIN"),
+        (SaslMechanism::OauthBearer, "OAUTHBEARER"),
     ];
     joined(all.into_iter().filter(|(mechanism, _)| offered(*mechanism)).map(|(_, name)| name.to_owned()))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, Http, Listener, validate};
+use super::{Config, Http, Listener, OauthBearer, validate};
 
 /// Variables that start like this may override settings: `LOCKGATE_LIMITS__CONNECTIONS` is `limits.connections`.
 const ENV_PREFIX: &str = "LOCKGATE_";
@@ -92,7 +92,13 @@ pub(super) fn shape() -> Table {
         ..Listener::default()
     };
     let http = Http { token_file: file(), ..Http::default() };
-    Table::try_from(Config { listeners: vec![listener], http, ..Config::default() })
+    let oauthbearer = OauthBearer {
+        jwks: Some("https://host/keys".to_owned()),
+        ca_file: file(),
+        issuer: Some("https://host".to_owned()),
+        ..OauthBearer::default()
+    };
+    Table::try_from(Config { listeners: vec![listener], oauthbearer, http, ..Config::default() })
         .expect("settings are plain data that TOML can hold")
 }
 

@@ -30,7 +30,10 @@ pub struct Config {
     pub default_partitions: i32,
     /// Principals that every ACL decision lets through, such as `User:admin`.
     pub super_users: Vec<String>,
+    /// Clients with SASL have to authenticate again after this long (milliseconds); 0 is never.
+    pub connections_max_reauth_ms: u64,
     pub listeners: Vec<Listener>,
+    pub oauthbearer: OauthBearer,
     pub http: Http,
     pub log: LogOutput,
     pub limits: Limits,
@@ -80,6 +83,8 @@ pub enum SaslMechanism {
     ScramSha256,
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
+    #[serde(rename = "OAUTHBEARER")]
+    OauthBearer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +115,30 @@ pub struct Listener {
     /// PEM files of an own PKI; the broker's own certificate when absent.
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+/// Who issues the tokens that OAUTHBEARER takes, and what they have to say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OauthBearer {
+    /// The issuer's JSON Web Key Set: an `https://` URL, or a file.
+    pub jwks: Option<String>,
+    /// PEM file with the authorities that sign the certificate of the URL's host; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// What `iss` has to be.
+    pub issuer: Option<String>,
+    /// One of these has to be in `aud`.
+    pub audiences: Vec<String>,
+    /// All of these have to be in the scope claim.
+    pub scopes: Vec<String>,
+    pub principal_claim: String,
+    pub scope_claim: String,
+    /// How far the issuer's clock may be apart from ours (seconds).
+    pub clock_skew_seconds: u64,
+    /// How often the key set is read again (seconds).
+    pub refresh_seconds: u64,
+    /// How long keys serve that cannot be read again (seconds).
+    pub keep_seconds: u64,
 }
 
 /// The listener for operations: metrics and health.
@@ -242,7 +271,9 @@ impl Default for Config {
             auto_create_topics: false,
             default_partitions: 1,
             super_users: vec!["User:admin".to_owned(), "User:terraform".to_owned()],
+            connections_max_reauth_ms: 0,
             listeners: vec![Listener::default()],
+            oauthbearer: OauthBearer::default(),
             http: Http::default(),
             log: LogOutput::default(),
             limits: Limits::default(),
@@ -276,6 +307,23 @@ impl Listener {
     fn default_mechanisms(&mut self, unnamed: bool) {
         if unnamed && !self.protocol.tls() {
             self.mechanisms.retain(|mechanism| *mechanism != SaslMechanism::Plain);
+        }
+    }
+}
+
+impl Default for OauthBearer {
+    fn default() -> Self {
+        Self {
+            jwks: None,
+            ca_file: None,
+            issuer: None,
+            audiences: Vec::new(),
+            scopes: Vec::new(),
+            principal_claim: "sub".to_owned(),
+            scope_claim: "scope".to_owned(),
+            clock_skew_seconds: 30,
+            refresh_seconds: 3600,
+            keep_seconds: 86_400,
         }
     }
 }

@@ -29,6 +29,11 @@ const GENERAL: &[Setting] = &[
     setting("auto_create_topics", "Metadata and produce requests make unknown topics."),
     setting("default_partitions", "Partitions of a topic whose creator does not say."),
     setting("super_users", "Principals that every ACL decision lets through."),
+    setting(
+        "connections_max_reauth_ms",
+        "A client with SASL has to authenticate again on its connection within this time (milliseconds; Kafka's \
+         `connections.max.reauth.ms`), or the connection is closed. 0 is never; a token's own end counts in any case.",
+    ),
 ];
 
 const LISTENER: &[Setting] = &[
@@ -42,10 +47,14 @@ const LISTENER: &[Setting] = &[
     setting("protocol", "`SASL_SSL`, `SSL`, `SASL_PLAINTEXT` or `PLAINTEXT`."),
     setting(
         "mechanisms",
-        "SASL mechanisms: `SCRAM-SHA-512`, `SCRAM-SHA-256`, `PLAIN`. On `SASL_PLAINTEXT`, `PLAIN` is offered only when \
-         it is named here.",
+        "SASL mechanisms: `SCRAM-SHA-512`, `SCRAM-SHA-256`, `PLAIN`, `OAUTHBEARER`. On `SASL_PLAINTEXT`, `PLAIN` is \
+         offered only when it is named here; `OAUTHBEARER` always has to be named, and needs `[oauthbearer]`.",
     ),
-    setting("client_certificates", "`none`, `optional` or `required`. Needs TLS and `client_ca_file`."),
+    setting(
+        "client_certificates",
+        "`none`, `optional` or `required`. Needs TLS and `client_ca_file`. With SASL the certificate opens the door and \
+         SASL says who comes in.",
+    ),
     setting(
         "client_ca_file",
         "PEM file with the authorities that sign client certificates. Never the cluster's own authority.",
@@ -53,7 +62,7 @@ const LISTENER: &[Setting] = &[
     setting(
         "principal_mapping_rules",
         "Rules that make a principal from a certificate's subject, in the form of Kafka's \
-         `ssl.principal.mapping.rules`.",
+         `ssl.principal.mapping.rules`. On listeners with SASL the principal is SASL's, and these are not used.",
     ),
     setting("connection_creation_rate", "Connections that this listener takes per second; more wait. 0 for no bound."),
     setting(
@@ -61,6 +70,28 @@ const LISTENER: &[Setting] = &[
         "PEM file with a certificate chain of your own PKI; the broker makes its own when absent.",
     ),
     setting("key_file", "PEM file with the private key of `certificate_file`."),
+];
+
+const OAUTHBEARER: &[Setting] = &[
+    setting(
+        "jwks",
+        "Where the issuer's JSON Web Key Set is: an `https://` URL (`http://` on loopback only), or a file.",
+    ),
+    setting(
+        "ca_file",
+        "PEM file with the authorities that sign the certificate of the URL's host; the system's authorities when absent.",
+    ),
+    setting("issuer", "What a token's `iss` has to be, exactly."),
+    setting("audiences", "One of these has to be in a token's `aud`."),
+    setting("scopes", "All of these have to be in a token's scope claim."),
+    setting("principal_claim", "The claim whose value becomes the principal `User:<value>`."),
+    setting("scope_claim", "The claim with the scopes: one text with spaces, or a list."),
+    setting("clock_skew_seconds", "How far the issuer's clock and the broker's may be apart (seconds)."),
+    setting("refresh_seconds", "How often the key set is read again (seconds). A file is looked at every few seconds."),
+    setting(
+        "keep_seconds",
+        "How long the known keys serve while the key set cannot be read (seconds). Then no token is accepted.",
+    ),
 ];
 
 const HTTP: &[Setting] = &[
@@ -152,6 +183,7 @@ const LIMITS: &[Setting] = &[
 const SECTIONS: &[(&str, &str, &[Setting])] = &[
     ("", "General", GENERAL),
     ("listeners", "Listeners: one `[[listeners]]` section for each", LISTENER),
+    ("oauthbearer", "Tokens: `[oauthbearer]`, for listeners whose `mechanisms` name OAUTHBEARER", OAUTHBEARER),
     ("http", "Operations over HTTP: `[http]`", HTTP),
     ("log", "The broker's own log: `[log]`", LOG),
     ("limits", "Limits: `[limits]`", LIMITS),

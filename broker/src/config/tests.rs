@@ -34,6 +34,26 @@ fn the_example_in_docs_loads() {
     assert_eq!(config.listeners[0].advertised.as_deref(), Some("broker.example.com:9093"));
 }
 
+/// The indented blocks of docs/security.md that are settings: alone each of them is a valid file.
+#[test]
+fn the_examples_in_the_page_on_security_load() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md");
+    let page = std::fs::read_to_string(path).expect("docs/security.md exists");
+    let mut blocks = vec![String::new()];
+    for line in page.lines() {
+        match line.strip_prefix("    ") {
+            Some(setting) => *blocks.last_mut().expect("one") += &format!("{setting}\n"),
+            None if line.is_empty() => blocks.last_mut().expect("one").push('\n'),
+            None => blocks.push(String::new()),
+        }
+    }
+    let settings: Vec<_> = blocks.iter().filter(|block| block.contains("[[") || block.contains(" = ")).collect();
+    assert_eq!(settings.len(), 4, "certificates, certificates with SASL, tokens, authenticating again");
+    for block in settings {
+        load_text(block, &[]).unwrap_or_else(|problems| panic!("{problems:?} in\n{block}"));
+    }
+}
+
 #[test]
 fn a_missing_or_broken_file_is_named() {
     let error = load(Some(Path::new("/no/such.toml")), []).expect_err("there is no file");
@@ -176,7 +196,58 @@ fn every_rule_is_one_sentence() {
     ] {
         assert_eq!(problem(text), format!("FILE: {sentence}"));
     }
+    oauthbearer_rules();
     assert!(problem("[log]\nlevel = 'lockgate=loud'").starts_with("FILE: `log.level` is not a level or filter"));
+}
+
+fn oauthbearer_rules() {
+    assert_eq!(
+        problem("[oauthbearer]\njwks = 'keys.json'"),
+        "FILE: `oauthbearer.jwks` has no effect unless a listener's mechanisms name OAUTHBEARER"
+    );
+    let good = [("jwks", "'https://issuer/keys'"), ("issuer", "'https://issuer'"), ("audiences", "['lockgate']")];
+    let text = |key: &str, value: &str| {
+        let mut text = "[[listeners]]\nmechanisms = ['OAUTHBEARER']\n[oauthbearer]\n".to_owned();
+        for (known, default) in good.iter().filter(|(known, _)| *known != key) {
+            text += &format!("{known} = {default}\n");
+        }
+        if !value.is_empty() {
+            text += &format!("{key} = {value}\n");
+        }
+        text
+    };
+    let config = load_text(&text("scopes", "['kafka']"), &[]).expect("valid");
+    assert_eq!(config.oauthbearer.principal_claim, "sub");
+    for (key, value, sentence) in [
+        ("jwks", "", "is missing; OAUTHBEARER needs the issuer's key set"),
+        (
+            "jwks",
+            "'http://issuer/keys'",
+            "must begin with https://, since issuer is not loopback: keys would come unprotected",
+        ),
+        ("jwks", "'https://u:p@issuer/'", "holds a user name or password, which would show in logs"),
+        ("issuer", "", "is missing; without it any issuer with these keys would do"),
+        ("audiences", "[]", "is empty or holds an empty name; tokens that were issued for other services would do"),
+        ("scopes", "['a b']", "holds a scope that is not a single word"),
+        ("principal_claim", "''", "names no claim"),
+        ("scope_claim", "''", "names no claim"),
+        ("clock_skew_seconds", "301", "is at most 300: tokens would outlive their expiry by more"),
+        ("refresh_seconds", "0", "must be at least 1"),
+        (
+            "keep_seconds",
+            "1",
+            "must be at least oauthbearer.refresh_seconds, or keys are too old before they are read again",
+        ),
+        ("algorithms", "['none']", "is not a setting; the nearest one is `oauthbearer.audiences`"),
+    ] {
+        let problem = problem(&text(key, value));
+        assert!(problem.starts_with(&format!("FILE: `oauthbearer.{key}` {}", &sentence[..14])), "{problem}");
+        assert!(key == "algorithms" || problem.ends_with(sentence), "{problem}");
+    }
+    assert_eq!(
+        problem(&text("jwks", "'keys.json'\nca_file = 'ca.pem'")),
+        "FILE: `oauthbearer.ca_file` has no effect unless jwks is an https:// URL"
+    );
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use tracing_subscriber::EnvFilter;
 
 use super::load::Origin;
-use super::{ClientCertificates, Config, Listener};
+use super::{ClientCertificates, Config, Listener, SaslMechanism};
 use crate::auth::mapping::MappingRules;
+use crate::auth::token;
 use crate::catalog::topic_config::{self, TOPIC_CONFIGS, TopicDefaults};
 use crate::group::Assignor;
 use crate::limits;
@@ -19,6 +20,7 @@ pub(super) fn problems(config: &Config, origin: &Origin) -> Vec<String> {
         protection(index, listener, &mut found);
         addresses(index, listener, &config.listeners[..index], &mut found);
     }
+    oauthbearer(config, &mut found);
     http(config, &mut found);
     bounds(config, &mut found);
     topic_defaults(config, &mut found);
@@ -85,6 +87,46 @@ fn protection(index: usize, listener: &Listener, found: &mut Problems) {
     found.unless(!certificate || private_key, &key("key_file"), "is missing; certificate_file needs its private key");
     found.unless(certificate || !private_key, &key("certificate_file"), "is missing; key_file needs its certificate");
     found.unless(tls || !certificate, &key("certificate_file"), "needs a protocol with TLS: SASL_SSL or SSL");
+}
+
+fn oauthbearer(config: &Config, found: &mut Problems) {
+    let settings = &config.oauthbearer;
+    let offers =
+        |listener: &Listener| listener.protocol.sasl() && listener.mechanisms.contains(&SaslMechanism::OauthBearer);
+    if !config.listeners.iter().any(offers) {
+        let unused = "has no effect unless a listener's mechanisms name OAUTHBEARER";
+        return found.unless(settings.jwks.is_none(), "oauthbearer.jwks", unused);
+    }
+    let jwks = settings.jwks.as_deref().unwrap_or_default();
+    found.unless(!jwks.is_empty(), "oauthbearer.jwks", "is missing; OAUTHBEARER needs the issuer's key set");
+    if token::is_url(jwks) {
+        let problem = token::url_problem(jwks);
+        found.unless(problem.is_none(), "oauthbearer.jwks", problem.unwrap_or_default());
+    } else {
+        let unused = "has no effect unless jwks is an https:// URL";
+        found.unless(settings.ca_file.is_none(), "oauthbearer.ca_file", unused);
+    }
+    let issuer = settings.issuer.as_ref().is_some_and(|issuer| !issuer.is_empty());
+    found.unless(issuer, "oauthbearer.issuer", "is missing; without it any issuer with these keys would do");
+    let audience = !settings.audiences.is_empty() && settings.audiences.iter().all(|audience| !audience.is_empty());
+    let reason = "is empty or holds an empty name; tokens that were issued for other services would do";
+    found.unless(audience, "oauthbearer.audiences", reason);
+    let word = |scope: &String| !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic());
+    found.unless(settings.scopes.iter().all(word), "oauthbearer.scopes", "holds a scope that is not a single word");
+    found.unless(!settings.principal_claim.is_empty(), "oauthbearer.principal_claim", "names no claim");
+    found.unless(!settings.scope_claim.is_empty(), "oauthbearer.scope_claim", "names no claim");
+    let most = limits::CLOCK_SKEW_SECONDS;
+    found.unless(
+        settings.clock_skew_seconds <= most,
+        "oauthbearer.clock_skew_seconds",
+        format!("is at most {most}: tokens would outlive their expiry by more"),
+    );
+    found.unless(settings.refresh_seconds > 0, "oauthbearer.refresh_seconds", "must be at least 1");
+    found.unless(
+        settings.keep_seconds >= settings.refresh_seconds,
+        "oauthbearer.keep_seconds",
+        "must be at least oauthbearer.refresh_seconds, or keys are too old before they are read again",
+    );
 }
 
 fn addresses(index: usize, listener: &Listener, earlier: &[Listener], found: &mut Problems) {

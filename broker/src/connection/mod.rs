@@ -40,6 +40,8 @@ use authentication::{Authentication, Progress};
 use budget::Share;
 use frames::{Frame, FrameError, Frames};
 
+/// Why a connection is closed whose client takes too long to say who it is.
+const UNAUTHENTICATED: &str = "the client did not authenticate in time";
 /// Time for the answer that is being made when the broker stops.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
@@ -154,7 +156,6 @@ struct Connection<T> {
     /// Until when nothing is read or begun, because of a quota.
     muted: Option<Instant>,
     traffic: Traffic,
-    opened: Instant,
     last_request: Instant,
     /// When the frame that is being received began.
     frame_began: Option<Instant>,
@@ -177,7 +178,6 @@ impl<T: Transport> Connection<T> {
             held_budget: None,
             muted: None,
             traffic,
-            opened: now,
             last_request: now,
             frame_began: None,
         }
@@ -216,9 +216,8 @@ impl<T: Transport> Connection<T> {
 
     /// A client that keeps the broker busy does not get more time than one that is silent.
     fn check_authentication_time(&self) -> Result<(), Closed> {
-        let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
-        match self.authentication.session() {
-            None if self.opened.elapsed() > patience => Err(Closed::Slow("the client did not authenticate in time")),
+        match self.authentication.deadline() {
+            Some(deadline) if deadline < Instant::now() => Err(Closed::Slow(UNAUTHENTICATED)),
             _ => Ok(()),
         }
     }
@@ -235,9 +234,8 @@ impl<T: Transport> Connection<T> {
         if stopping {
             return Some((Instant::now() + LAST_ANSWER, "the broker stops"));
         }
-        if self.authentication.session().is_none() {
-            let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
-            return Some((self.opened + patience, "the client did not authenticate in time"));
+        if let Some(deadline) = self.authentication.deadline() {
+            return Some((deadline, UNAUTHENTICATED));
         }
         if self.muted.is_some() {
             return None;
@@ -282,7 +280,7 @@ impl<T: Transport> Connection<T> {
         }
         if let Some(request) = self.held.take_if(|_| self.answers.is_empty()) {
             let budget = self.held_budget.take();
-            self.begin(request, budget);
+            self.begin(request, budget).await?;
             return Ok(true);
         }
         if self.held.is_some() || self.answers.len() >= limits::PIPELINED_REQUESTS {
@@ -297,32 +295,38 @@ impl<T: Transport> Connection<T> {
         };
         self.frame_began = None;
         self.last_request = Instant::now();
-        match self.authentication.session() {
-            Some(_) => self.start(frame),
-            None => self.authenticate(frame).await?,
-        };
+        match self.authentication.goes_on() {
+            true => self.authenticate(frame).await?,
+            false => self.start(frame).await?,
+        }
         Ok(true)
     }
 
-    /// A frame before authentication: answered at once.
+    /// A frame of a SASL exchange: answered at once. No answer is owed meanwhile.
     async fn authenticate(&mut self, frame: Frame) -> Result<(), Closed> {
-        let Progress { response, failed } =
-            self.authentication.advance(frame.bytes, &self.peer, &self.services).await?;
-        let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
-        match timeout_at(self.opened + patience, self.send(response)).await {
+        let deadline = self.authentication.deadline();
+        let progress = self.authentication.advance(frame.bytes, &self.peer, &self.services).await?;
+        self.tell(progress, deadline).await
+    }
+
+    async fn tell(&mut self, progress: Progress, deadline: Option<Instant>) -> Result<(), Closed> {
+        let Progress { response, failed } = progress;
+        let patience = Instant::now() + Duration::from_secs(limits::AUTHENTICATION_SECONDS);
+        match timeout_at(deadline.unwrap_or(patience), self.send(response)).await {
             Ok(sent) => sent?,
-            Err(_) => return Err(Closed::Slow("the client did not authenticate in time")),
+            Err(_) => return Err(Closed::Slow(UNAUTHENTICATED)),
         }
         if failed { Err(Closed::Authentication) } else { Ok(()) }
     }
 
-    fn start(&mut self, frame: Frame) {
-        let request = match Request::parse(frame.bytes) {
+    async fn start(&mut self, frame: Frame) -> Result<(), Closed> {
+        let request = match Request::parse(frame.bytes).and_then(|request| self.in_session(request)) {
             Ok(request) => request,
             // The error closes the connection, after the answers before it.
             Err(error) => {
                 self.lane = Lane::Alone;
-                return self.answers.push_back(Begun::new(ApiKey::ApiVersions, false, Box::pin(async { Err(error) })));
+                self.answers.push_back(Begun::new(ApiKey::ApiVersions, false, Box::pin(async { Err(error) })));
+                return Ok(());
             }
         };
         let lane = Lane::of(request.api.key);
@@ -332,13 +336,31 @@ impl<T: Transport> Connection<T> {
         if !may_begin {
             self.held = Some(request);
             self.held_budget = frame.budget;
-            return;
+            return Ok(());
         }
-        self.begin(request, frame.budget);
+        self.begin(request, frame.budget).await
     }
 
-    fn begin(&mut self, request: Request, budget: Option<Share>) {
-        let Some(session) = self.authentication.session() else { return };
+    /// After its session has ended a client may only authenticate again.
+    fn in_session(&self, request: Request) -> Result<Request, ProtocolError> {
+        let api = request.api.key;
+        if api == ApiKey::SaslHandshake || !self.authentication.has_ended() {
+            return Ok(request);
+        }
+        self.services.metrics.expired_sessions.inc();
+        let user = self.authentication.session().map(|session| session.principal.name());
+        let reason = "the session has ended and the client did not authenticate again";
+        let audit = self.services.authorizer.audit();
+        audit.authentication_failed(user, self.peer.host, &self.peer.listener, reason);
+        Err(ProtocolError::SessionEnded(api))
+    }
+
+    async fn begin(&mut self, request: Request, budget: Option<Share>) -> Result<(), Closed> {
+        if request.api.key == ApiKey::SaslHandshake {
+            let progress = self.authentication.begin_again(&request, &self.peer, &self.services)?;
+            return self.tell(progress, None).await;
+        }
+        let Some(session) = self.authentication.session() else { return Ok(()) };
         let context = Context {
             version: request.version,
             client_id: request.client_id.clone(),
@@ -356,7 +378,7 @@ impl<T: Transport> Connection<T> {
                 answer
             }
             ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Made::from) }),
-            ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
+            ApiKey::SaslAuthenticate => {
                 let response = authentication::already_done(&request).map(Made::from);
                 Box::pin(async move { response })
             }
@@ -376,6 +398,7 @@ impl<T: Transport> Connection<T> {
             }
         };
         self.answers.push_back(Begun::new(api, large, answer));
+        Ok(())
     }
 
     async fn finish(&mut self, answer: Result<Made, ProtocolError>) -> Result<(), Closed> {

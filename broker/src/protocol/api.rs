@@ -90,8 +90,10 @@ pub enum ProtocolError {
     UnsupportedVersion { key: ApiKey, version: i16 },
     #[error("{key:?} version {version}: {reason}")]
     Body { key: ApiKey, version: i16, reason: String },
-    #[error("{0:?} is not allowed before authentication")]
+    #[error("{0:?} is not allowed before authentication has come to its end")]
     NotAuthenticated(ApiKey),
+    #[error("{0:?} came after the session's end instead of another authentication")]
+    SessionEnded(ApiKey),
     #[error("a request that wanted no acknowledgement failed")]
     Unacknowledged,
     #[error("the request was interrupted: {0}")]

@@ -230,9 +230,12 @@ async fn secure(
         Ok(Err(error)) => return refuse(&format!("TLS handshake: {error}")),
         Err(_) => return refuse("the TLS handshake took too long"),
     };
-    match tls.principal(stream.get_ref().1.peer_certificates()) {
-        Some(principal) => peer.principal = principal,
-        None => return refuse("no mapping rule fits the client certificate's subject"),
+    // With SASL the certificate opens the door, and SASL says who comes in.
+    if peer.sasl.is_none() {
+        match tls.principal(stream.get_ref().1.peer_certificates()) {
+            Some(principal) => peer.principal = principal,
+            None => return refuse("no mapping rule fits the client certificate's subject"),
+        }
     }
     connection::serve(stream, peer, services, budget, stop).await;
 }

@@ -16,6 +16,7 @@ use crate::auth::Authorizer;
 use crate::auth::audit::Audit;
 use crate::auth::quota::{Pace, Quotas};
 use crate::auth::sasl::Authenticator;
+use crate::auth::token::TokenVerifier;
 use crate::catalog::topic_config::{TopicDefaults, log_config};
 use crate::catalog::{CATALOG_PARTITION, Catalog, Image, PartitionLog};
 use crate::clock::Clock;
@@ -72,6 +73,10 @@ impl Server {
         let (catalog, logs) = open_catalog(&config, store.clone(), clock.clone()).await?;
         trust.install_users(&catalog).await?;
 
+        let tokens = match config.oauthbearer.jwks {
+            Some(_) => Some(TokenVerifier::open(&config.oauthbearer, clock.clone()).await.context("`oauthbearer`")?),
+            None => None,
+        };
         let state_log = |topic, partitions| Arc::new(TopicLog::new(topic, catalog.clone(), logs.clone(), partitions));
         let offsets = state_log(group::OFFSETS, group::DEFAULT_PARTITIONS);
         let groups = group::Coordinator::new(group_settings(&config), clock.clone(), offsets, catalog.clone());
@@ -103,7 +108,7 @@ impl Server {
             fetch_sessions: Default::default(),
             quotas: quotas.clone(),
             authorizer: Authorizer::new(&config.super_users, audit),
-            authenticator: Authenticator::new(catalog),
+            authenticator: Authenticator::new(catalog, tokens.clone()),
             stopping: accepting.clone(),
         });
 
@@ -111,6 +116,9 @@ impl Server {
         let tasks = TaskTracker::new();
         tasks.spawn(groups.run(upkeep.clone()));
         tasks.spawn(transactions.run(upkeep.clone()));
+        if let Some(tokens) = tokens {
+            tasks.spawn(tokens.keys.clone().run(upkeep.clone()));
+        }
         tasks.spawn(quotas.follow(quota_changes, upkeep.clone()));
         tasks.spawn(logs.clone().run_maintenance(upkeep.clone()));
 

@@ -82,6 +82,12 @@ impl Observer {
                 .map(|(key, total)| (key.name(), total.requests, total.milliseconds))
                 .collect(),
             quota_clients: quotas.counted(),
+            token_keys: self
+                .services
+                .authenticator
+                .tokens()
+                .and_then(|tokens| tokens.keys.read_ms())
+                .map(|at| at / 1000),
             authentication_failures,
             denied_operations,
         }

@@ -70,7 +70,7 @@ impl PlainVerifier {
         };
         let known = users.get(user).and_then(|credentials| strongest(credentials));
         if self.verify(user, password, known).await {
-            return Step::Done { principal: Principal::user(user), bytes: Bytes::new() };
+            return Step::Done { principal: Principal::user(user), bytes: Bytes::new(), ends_ms: None };
         }
         Step::Failed(Failure::refused(SaslMechanism::Plain, user, "unknown user or wrong password"))
     }

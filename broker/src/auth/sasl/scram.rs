@@ -93,7 +93,7 @@ fn check_nonce(nonce: &str) -> Result<(), &'static str> {
 }
 
 /// A saslname: `=2C` is a comma and `=3D` an equals sign, and no other equals sign may stand in it.
-fn unescape(name: &str) -> Result<String, &'static str> {
+pub(super) fn unescape(name: &str) -> Result<String, &'static str> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err("the user name is empty or too long");
     }
@@ -280,7 +280,7 @@ impl ScramExchange {
             return Err(Refusal::Credentials(challenge.user.clone(), "the credential changed during the exchange"));
         }
         let bytes = format!("v={}", BASE64_STANDARD.encode(verifier)).into();
-        Ok(Step::Done { principal: Principal::user(&challenge.user), bytes })
+        Ok(Step::Done { principal: Principal::user(&challenge.user), bytes, ends_ms: None })
     }
 }
 
@@ -313,7 +313,7 @@ mod tests {
         let answer = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
             p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         let (step, rest) = exchange.expect("one message is missing").advance(&users, &[0; 32], answer);
-        let Step::Done { principal, bytes } = step else { panic!("it should succeed, not {step:?}") };
+        let Step::Done { principal, bytes, .. } = step else { panic!("it should succeed, not {step:?}") };
         assert_eq!(bytes, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         assert_eq!(principal, Principal::user("user"));
         assert!(rest.is_none());

@@ -1,8 +1,10 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
 use super::*;
+use crate::auth::token::tests::{Signer, es256};
 use crate::catalog::memory_log::MemoryLog;
 use crate::catalog::{CatalogRecord, ScramCredential};
 
@@ -21,7 +23,7 @@ async fn authenticator(users: &[(&str, &str)]) -> (Arc<Authenticator>, Arc<Catal
         set(&catalog, user, ScramMechanism::Sha256, password).await;
         set(&catalog, user, ScramMechanism::Sha512, password).await;
     }
-    (Authenticator::new(catalog.clone()), catalog)
+    (Authenticator::new(catalog.clone(), None), catalog)
 }
 
 fn all() -> Arc<[SaslMechanism]> {
@@ -216,8 +218,25 @@ async fn hostile_messages_fail_and_do_no_harm() {
     use rand::{Rng, SeedableRng};
     let (shared, _) = authenticator(&[]).await;
     let mut random = StdRng::seed_from_u64(7);
-    let pieces =
-        ["n,", "y,", "p=tls,", "a=", "n=", "r=", ",", "=", "=2C", "é", "\0", "c=biws", ",p=", "v=", "tokenauth=true"];
+    let pieces = [
+        "n,",
+        "y,",
+        "p=tls,",
+        "a=",
+        "n=",
+        "r=",
+        ",",
+        "=",
+        "=2C",
+        "é",
+        "\0",
+        "c=biws",
+        ",p=",
+        "v=",
+        "tokenauth=true",
+        "\u{1}",
+        "auth=Bearer ",
+    ];
     for _ in 0..2_000 {
         let mut message: Vec<u8> = Vec::new();
         for _ in 0..random.random_range(0..8) {
@@ -229,6 +248,7 @@ async fn hostile_messages_fail_and_do_no_harm() {
         let _ = scram::parse_client_first(&message);
         let _ = scram::parse_client_final(&message);
         let _ = plain::parse(&message);
+        let _ = oauthbearer::parse(&message);
     }
     let huge = vec![b'a'; MAX_MESSAGE + 1];
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
@@ -244,4 +264,88 @@ fn plain_needs_tls_or_has_to_be_asked_for() {
     assert_eq!(names(true, false), ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]);
     assert_eq!(names(false, true), ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]);
     assert_eq!(names(false, false), ["SCRAM-SHA-512", "SCRAM-SHA-256"]);
+}
+
+/// An authenticator that takes tokens, and who signs them.
+async fn with_tokens() -> (Arc<Authenticator>, Signer) {
+    let (signer, scene) = es256().await;
+    let catalog = Catalog::load(Box::new(MemoryLog::default())).await.expect("an empty log");
+    (Authenticator::new(catalog, Some(scene.verifier.clone())), signer)
+}
+
+fn bearer(shared: &Arc<Authenticator>) -> SaslSession {
+    let mut session = shared.session([SaslMechanism::OauthBearer].into());
+    session.handshake("OAUTHBEARER").expect("the mechanism is offered");
+    session
+}
+
+fn first(authzid: &str, token: &str) -> Vec<u8> {
+    format!("n,{authzid},\u{1}auth=Bearer {token}\u{1}traceId=7\u{1}\u{1}").into_bytes()
+}
+
+#[tokio::test]
+async fn a_token_lets_its_principal_in_until_it_ends() {
+    let (shared, signer) = with_tokens().await;
+    let token = signer.with(json!({}));
+    for authzid in ["", "a=app"] {
+        let step = bearer(&shared).authenticate(&first(authzid, &token)).await;
+        let Step::Done { principal, bytes, ends_ms } = step else { panic!("refused: {step:?}") };
+        assert_eq!((principal, bytes.is_empty()), (Principal::user("app"), true));
+        assert!(ends_ms.is_some());
+    }
+    // The identity of somebody else cannot be taken on, and there is no second chance.
+    let mut session = bearer(&shared);
+    let refused = failure(&mut session, &first("a=admin", &token)).await;
+    assert_eq!(refused.error, ResponseError::SaslAuthenticationFailed);
+    assert_eq!(refused.claimed.as_deref(), Some("app"));
+    assert_eq!(failure(&mut session, &first("", &token)).await.error, ResponseError::IllegalSaslState);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_answered_with_an_error_that_the_client_acknowledges() {
+    let (shared, signer) = with_tokens().await;
+    for (changes, status) in [
+        (json!({"exp": 1}), json!({"status": "invalid_token"})),
+        (json!({"scope": "openid"}), json!({"status": "insufficient_scope", "scope": "kafka"})),
+    ] {
+        let token = signer.with(changes);
+        // Whatever comes instead of the acknowledgement, another token too, changes nothing.
+        for second in [b"\x01".to_vec(), Vec::new(), first("", &signer.with(json!({})))] {
+            let mut session = bearer(&shared);
+            let step = session.authenticate(&first("", &token)).await;
+            let Step::Rejected { challenge, failure: found } = step else { panic!("not rejected: {step:?}") };
+            assert_eq!(serde_json::from_slice::<Value>(&challenge).expect("JSON"), status);
+            assert!(found.reason.is_some(), "it is audited at once");
+            let told = failure(&mut session, &second).await;
+            assert_eq!((told.error, told.reason), (ResponseError::SaslAuthenticationFailed, None));
+            assert_eq!(told.message.as_bytes(), &challenge[..]);
+            assert_eq!(failure(&mut session, b"\x01").await.error, ResponseError::IllegalSaslState);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_failure_repeats_a_token() {
+    let (shared, signer) = with_tokens().await;
+    let good = signer.with(json!({}));
+    let messages = [
+        first("", &signer.with(json!({"iss": "https://elsewhere"}))),
+        first("", &format!("{good}x")),
+        first("a=admin", &good),
+        format!("n,,\u{1}auth=Basic {good}\u{1}\u{1}").into_bytes(),
+        format!("n,,\u{1}auth=Bearer {good}").into_bytes(),
+        first("", &"x".repeat(MAX_MESSAGE)),
+    ];
+    for message in messages {
+        let shown = format!("{:?}", bearer(&shared).authenticate(&message).await);
+        let piece = &good.rsplit_once('.').expect("a signature").1[..12];
+        assert!(!shown.contains(piece) && !shown.contains(&good[..12]) && !shown.contains("xxxx"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn without_an_issuer_no_token_is_taken() {
+    let (shared, _) = authenticator(&[]).await;
+    let refused = failure(&mut bearer(&shared), &first("", "a.b.c")).await;
+    assert_eq!(refused.error, ResponseError::IllegalSaslState);
 }
