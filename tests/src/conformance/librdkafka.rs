@@ -1,0 +1,167 @@
+//! librdkafka's own tests: one program in C and C++ that takes a test's name and writes a report in JSON.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::stage::{Stage, output_folder};
+use super::{Outcome, Suite, process};
+use crate::broker::binary;
+use crate::program::{installed, workspace};
+
+/// The version of Apache Kafka whose tests are chosen.
+const KAFKA_VERSION: &str = "4.0.0";
+
+/// Longest time for one test: the slowest that pass take half of it on two busy cores.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Tests of the suite's scenario `noautocreate`.
+const TOPICS_MADE: [&str; 4] = [
+    "0045_subscribe_update_non_exist_and_partchange",
+    "0045_subscribe_update_topic_remove",
+    "0107_topic_recreate",
+    "0111_delay_create_topics",
+];
+
+/// The built suite.
+pub struct Librdkafka {
+    folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    tests: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    state: String,
+    extra: String,
+    /// Seconds.
+    duration: f64,
+}
+
+/// How much of a test is run. In quick mode many tests leave out subtests, and some of them every one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Quick,
+    Full,
+}
+
+/// A test that passes in less than this (seconds) has not spoken to a broker.
+const NOTHING: f64 = 0.005;
+
+impl Librdkafka {
+    pub fn built() -> Result<Self> {
+        let program = installed("conformance/crates/rdkafka-sys/librdkafka/tests/test-runner")?;
+        Ok(Self { folder: program.parent().context("the program lies in a folder")?.to_owned() })
+    }
+
+    /// Runs what is called `test`, and others whose name begins so, unless they need no broker (`-L`).
+    fn start(&self, test: &str, length: Length, conf: &Path, stage: Option<&Stage>) -> Result<(process::Ended, Option<Report>)> {
+        let folder = output_folder(self.name())?;
+        let report = folder.join(format!("{test}.json"));
+        let _ = std::fs::remove_file(&report);
+        let mut command = Command::new("./test-runner");
+        command
+            .args(["-p1", "-L", "-V", KAFKA_VERSION])
+            .current_dir(&self.folder)
+            .env("LD_LIBRARY_PATH", "../src:../src-cpp")
+            .env("TESTS", test)
+            .env("TEST_REPORT", &report)
+            .env("RDKAFKA_TEST_CONF", conf)
+            .env_remove("CI");
+        if let Some(stage) = stage {
+            // Some tests call the tools of Apache Kafka; ours stand in for them.
+            command
+                .env("KAFKA_PATH", workspace().join("tests/conformance/librdkafka"))
+                .env("BROKERS", stage.broker.bootstrap())
+                .env("LG_LOCKGATE", binary("lockgate")?)
+                .env("LOCKGATE_CLUSTER", format!("file://{}", stage.broker.data().display()))
+                .env("LOCKGATE_BOOTSTRAP_SERVERS", stage.broker.bootstrap());
+        }
+        if self.wants_topics_made(test) {
+            command.args(["-s", "noautocreate"]);
+        }
+        if length == Length::Quick {
+            command.arg("-Q");
+        }
+        let ended = process::run(&mut command, LIMIT, &folder.join(format!("{test}.log")))?;
+        let text = std::fs::read_to_string(&report).unwrap_or_default();
+        Ok((ended, serde_json::from_str(&text).ok()))
+    }
+
+    fn once(&self, test: &str, length: Length, conf: &Path, stage: &Stage) -> Result<Outcome> {
+        let (ended, report) = self.start(test, length, conf, Some(stage))?;
+        if ended.status.is_none() {
+            return Ok(Outcome::Failed(format!("not done after {} s", LIMIT.as_secs())));
+        }
+        let entry = report.as_ref().and_then(|report| report.tests.get(test));
+        Ok(match entry.map(|entry| (entry.state.as_str(), entry)) {
+            Some(("PASSED", entry)) if entry.duration < NOTHING => Outcome::Skipped("does nothing".to_owned()),
+            Some(("PASSED", _)) => Outcome::Passed,
+            Some(("SKIPPED", entry)) => Outcome::Skipped(entry.extra.clone()),
+            _ => Outcome::Failed(complaint(&ended.output)),
+        })
+    }
+}
+
+impl Suite for Librdkafka {
+    fn name(&self) -> &'static str {
+        "librdkafka"
+    }
+
+    fn tests(&self) -> Result<Vec<String>> {
+        let conf = tempfile::NamedTempFile::new()?;
+        let name = format!("no-such-test-{}", std::process::id());
+        let (ended, report) = self.start(&name, Length::Quick, conf.path(), None)?;
+        let report = report.with_context(|| format!("test-runner names no tests\n{}", ended.output))?;
+        Ok(report.tests.into_keys().filter(|name| name != "<MAIN>").collect())
+    }
+
+    fn run(&self, test: &str, stage: &Stage) -> Result<Outcome> {
+        let conf = output_folder(self.name())?.join(format!("{test}.conf"));
+        let text = [
+            format!("bootstrap.servers={}", stage.broker.bootstrap()),
+            "broker.address.family=v4".to_owned(),
+            "security.protocol=SASL_SSL".to_owned(),
+            "sasl.mechanisms=SCRAM-SHA-512".to_owned(),
+            format!("sasl.username={}", stage.user.user),
+            format!("sasl.password={}", stage.user.password),
+            format!("ssl.ca.location={}", stage.broker.ca_path().display()),
+            "test.timeout.multiplier=2".to_owned(),
+            "test.topic.random=true".to_owned(),
+        ];
+        std::fs::write(&conf, text.join("\n") + "\n")?;
+        match self.once(test, Length::Quick, &conf, stage)? {
+            Outcome::Skipped(_) => self.once(test, Length::Full, &conf, stage),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn wants_topics_made(&self, test: &str) -> bool {
+        TOPICS_MADE.contains(&test)
+    }
+}
+
+/// The line in which the test says why it fails: the one below the place.
+fn complaint(output: &str) -> String {
+    let line = output.lines().skip_while(|line| !line.contains("\" failed at ")).nth(1).unwrap_or("it says nothing");
+    line.trim_matches(|letter: char| letter == '#' || letter.is_whitespace()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_stands_below_the_place() {
+        let output = "...\n### Test \"0001\" failed at a.c:7:main() at Mon:\n### no leader\n###\n";
+        assert_eq!(complaint(output), "no leader");
+        assert_eq!(complaint("killed"), "it says nothing");
+    }
+}
