@@ -6,14 +6,16 @@ pub mod librdkafka;
 pub mod process;
 pub mod stage;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
 use crate::program::workspace;
-use expectations::{Expected, Expectations};
-use stage::Stage;
+use expectations::{Expectations, Expected};
+use stage::{Setting, Stage};
 
 /// What one run of one test said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +35,9 @@ pub trait Suite {
     fn tests(&self) -> Result<Vec<String>>;
     /// Runs one test against the broker; its output is kept in the folder `output`.
     fn run(&self, test: &str, stage: &Stage) -> Result<Outcome>;
-    /// Whether the test wants a broker that does not make topics by itself.
-    fn wants_topics_made(&self, _test: &str) -> bool {
-        false
+    /// The broker that the test wants.
+    fn setting(&self, _test: &str) -> Setting {
+        Setting::TopicsOnDemand
     }
 }
 
@@ -75,18 +77,18 @@ pub fn judge(suite: &dyn Suite, selection: &Selection) -> Result<Summary> {
     let chosen = |test: &&String| {
         selection.patterns.is_empty() || selection.patterns.iter().any(|pattern| test.contains(pattern))
     };
-    let (mut open, mut closed) = (None, None);
+    let mut stages = BTreeMap::new();
     let mut summary = Summary::default();
     for test in tests.iter().filter(chosen) {
         if matches!(list.get(test), Some(Expected::NotApplicable(_))) {
             summary.not_applicable += 1;
             continue;
         }
-        let stage = if suite.wants_topics_made(test) { &mut closed } else { &mut open };
-        if stage.is_none() {
-            *stage = Some(Stage::set(!suite.wants_topics_made(test))?);
-        }
-        let stage = stage.as_mut().expect("made just before");
+        let setting = suite.setting(test);
+        let stage = match stages.entry(setting) {
+            Entry::Occupied(stage) => stage.into_mut(),
+            Entry::Vacant(place) => place.insert(Stage::set(setting)?),
+        };
         let began = Instant::now();
         let outcome = suite.run(test, stage)?;
         let seconds = began.elapsed().as_secs();

@@ -24,10 +24,7 @@ pub struct KafkaPython {
 
 impl KafkaPython {
     pub fn built() -> Result<Self> {
-        Ok(Self {
-            folder: installed("conformance/kafka-python")?,
-            python: installed("conformance/venv/bin/python")?,
-        })
+        Ok(Self { folder: installed("conformance/kafka-python")?, python: installed("conformance/venv/bin/python")? })
     }
 
     fn pytest(&self, stage: Option<&Stage>) -> Result<Command> {

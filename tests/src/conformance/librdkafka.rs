@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::stage::{Stage, output_folder};
+use super::stage::{Setting, Stage, output_folder};
 use super::{Outcome, Suite, process};
 use crate::broker::binary;
 use crate::program::{installed, workspace};
@@ -27,6 +27,9 @@ const TOPICS_MADE: [&str; 4] = [
     "0111_delay_create_topics",
 ];
 
+/// Tests that the suite leaves out when its clients have to authenticate.
+const PLAINTEXT: [&str; 4] = ["0052_msg_timestamps", "0077_compaction", "0115_producer_auth", "0119_consumer_auth"];
+
 /// The built suite.
 pub struct Librdkafka {
     folder: PathBuf,
@@ -40,7 +43,6 @@ struct Report {
 #[derive(Deserialize)]
 struct Entry {
     state: String,
-    extra: String,
     /// Seconds.
     duration: f64,
 }
@@ -62,7 +64,13 @@ impl Librdkafka {
     }
 
     /// Runs what is called `test`, and others whose name begins so, unless they need no broker (`-L`).
-    fn start(&self, test: &str, length: Length, conf: &Path, stage: Option<&Stage>) -> Result<(process::Ended, Option<Report>)> {
+    fn start(
+        &self,
+        test: &str,
+        length: Length,
+        conf: &Path,
+        stage: Option<&Stage>,
+    ) -> Result<(process::Ended, Option<Report>)> {
         let folder = output_folder(self.name())?;
         let report = folder.join(format!("{test}.json"));
         let _ = std::fs::remove_file(&report);
@@ -84,7 +92,7 @@ impl Librdkafka {
                 .env("LOCKGATE_CLUSTER", format!("file://{}", stage.broker.data().display()))
                 .env("LOCKGATE_BOOTSTRAP_SERVERS", stage.broker.bootstrap());
         }
-        if self.wants_topics_made(test) {
+        if self.setting(test) == Setting::TopicsMadeFirst {
             command.args(["-s", "noautocreate"]);
         }
         if length == Length::Quick {
@@ -104,7 +112,7 @@ impl Librdkafka {
         Ok(match entry.map(|entry| (entry.state.as_str(), entry)) {
             Some(("PASSED", entry)) if entry.duration < NOTHING => Outcome::Skipped("does nothing".to_owned()),
             Some(("PASSED", _)) => Outcome::Passed,
-            Some(("SKIPPED", entry)) => Outcome::Skipped(entry.extra.clone()),
+            Some(("SKIPPED", _)) => Outcome::Skipped(excuse(&ended.output)),
             _ => Outcome::Failed(complaint(&ended.output)),
         })
     }
@@ -125,33 +133,54 @@ impl Suite for Librdkafka {
 
     fn run(&self, test: &str, stage: &Stage) -> Result<Outcome> {
         let conf = output_folder(self.name())?.join(format!("{test}.conf"));
-        let text = [
-            format!("bootstrap.servers={}", stage.broker.bootstrap()),
-            "broker.address.family=v4".to_owned(),
-            "security.protocol=SASL_SSL".to_owned(),
-            "sasl.mechanisms=SCRAM-SHA-512".to_owned(),
-            format!("sasl.username={}", stage.user.user),
-            format!("sasl.password={}", stage.user.password),
-            format!("ssl.ca.location={}", stage.broker.ca_path().display()),
-            "test.timeout.multiplier=2".to_owned(),
-            "test.topic.random=true".to_owned(),
-        ];
-        std::fs::write(&conf, text.join("\n") + "\n")?;
+        std::fs::write(&conf, properties(test, stage))?;
         match self.once(test, Length::Quick, &conf, stage)? {
             Outcome::Skipped(_) => self.once(test, Length::Full, &conf, stage),
             outcome => Ok(outcome),
         }
     }
 
-    fn wants_topics_made(&self, test: &str) -> bool {
-        TOPICS_MADE.contains(&test)
+    fn setting(&self, test: &str) -> Setting {
+        match test {
+            test if TOPICS_MADE.contains(&test) => Setting::TopicsMadeFirst,
+            test if PLAINTEXT.contains(&test) => Setting::AnonymousByAcl,
+            _ => Setting::TopicsOnDemand,
+        }
     }
+}
+
+/// The suite's configuration file.
+fn properties(test: &str, stage: &Stage) -> String {
+    let mut lines = vec![
+        "broker.address.family=v4".to_owned(),
+        "test.timeout.multiplier=2".to_owned(),
+        "test.topic.random=true".to_owned(),
+    ];
+    if PLAINTEXT.contains(&test) {
+        lines.push(format!("bootstrap.servers=localhost:{}", stage.plain_port));
+    } else {
+        lines.extend([
+            format!("bootstrap.servers={}", stage.broker.bootstrap()),
+            "security.protocol=SASL_SSL".to_owned(),
+            "sasl.mechanisms=SCRAM-SHA-512".to_owned(),
+            format!("sasl.username={}", stage.user.user),
+            format!("sasl.password={}", stage.user.password),
+            format!("ssl.ca.location={}", stage.broker.ca_path().display()),
+        ]);
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The line in which the test says why it fails: the one below the place.
 fn complaint(output: &str) -> String {
     let line = output.lines().skip_while(|line| !line.contains("\" failed at ")).nth(1).unwrap_or("it says nothing");
     line.trim_matches(|letter: char| letter == '#' || letter.is_whitespace()).to_owned()
+}
+
+/// Why the suite left the test out; what it says of other tests stands before.
+fn excuse(output: &str) -> String {
+    let excuses = output.lines().filter_map(|line| line.split_once("SKIPPING TEST: "));
+    excuses.last().map_or("", |(_, excuse)| excuse).to_owned()
 }
 
 #[cfg(test)]
@@ -163,5 +192,12 @@ mod tests {
         let output = "...\n### Test \"0001\" failed at a.c:7:main() at Mon:\n### no leader\n###\n";
         assert_eq!(complaint(output), "no leader");
         assert_eq!(complaint("killed"), "it says nothing");
+    }
+
+    #[test]
+    fn the_last_excuse_is_the_tests_own() {
+        let output = "WARN: SKIPPING TEST: Filtered\n...\nWARN: SKIPPING TEST: no JMX\nSKIPPED\n";
+        assert_eq!(excuse(output), "no JMX");
+        assert_eq!(excuse("SKIPPED"), "");
     }
 }
