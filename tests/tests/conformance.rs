@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use lockgate_tests::conformance::expectations::Expectations;
 use lockgate_tests::conformance::kafka_python::KafkaPython;
-use lockgate_tests::conformance::librdkafka::Librdkafka;
+use lockgate_tests::conformance::librdkafka::{GroupProtocol, Librdkafka};
 use lockgate_tests::conformance::{Selection, Suite, judge, list_path};
 
 /// Quick tests of librdkafka, over produce, fetch, groups, offsets and administration.
@@ -27,6 +27,9 @@ const LIBRDKAFKA: &[&str] = &[
     "0125_immediate_flush",
     "0140_commit_metadata",
 ];
+
+/// The same, of groups whose partitions the broker assigns.
+const CONSUMER_PROTOCOL: &[&str] = &["0018_cgrp_term", "0099_commit_metadata", "0140_commit_metadata", "0153_memberid"];
 
 /// The same of kafka-python.
 const KAFKA_PYTHON: &[&str] = &[
@@ -62,5 +65,6 @@ fn judge_part(suite: &dyn Suite, patterns: &[&str]) -> Result<()> {
 fn suites() -> Result<()> {
     // One after the other: their time limits are meant for a machine that does nothing else.
     judge_part(&KafkaPython::built()?, KAFKA_PYTHON)?;
-    judge_part(&Librdkafka::built()?, LIBRDKAFKA)
+    judge_part(&Librdkafka::built(GroupProtocol::Classic)?, LIBRDKAFKA)?;
+    judge_part(&Librdkafka::built(GroupProtocol::Consumer)?, CONSUMER_PROTOCOL)
 }

@@ -176,10 +176,7 @@ fn walk(header: &BatchHeader, records: &[u8], config: &LogConfig, now_ms: i64) -
         ControlFlow::Continue(())
     });
     if let Some(delta) = wrong_delta {
-        return Err(refused(
-            ResponseError::InvalidRecord,
-            format!("record {expected_delta} has offset delta {delta}"),
-        ));
+        return Err(refused(ResponseError::InvalidRecord, format!("record {expected_delta} has offset delta {delta}")));
     }
     match walked {
         Err(error @ RecordError::Decompress(_)) => Err(refused(ResponseError::CorruptMessage, error)),

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use lockgate_tests::conformance::kafka_python::KafkaPython;
-use lockgate_tests::conformance::librdkafka::Librdkafka;
+use lockgate_tests::conformance::librdkafka::{GroupProtocol, Librdkafka};
 use lockgate_tests::conformance::{Selection, Suite, judge};
 
 fn main() -> Result<()> {
@@ -19,7 +19,11 @@ fn main() -> Result<()> {
             _ => selection.patterns.push(arg),
         }
     }
-    let suites: [Box<dyn Suite>; 2] = [Box::new(KafkaPython::built()?), Box::new(Librdkafka::built()?)];
+    let suites: [Box<dyn Suite>; 3] = [
+        Box::new(KafkaPython::built()?),
+        Box::new(Librdkafka::built(GroupProtocol::Classic)?),
+        Box::new(Librdkafka::built(GroupProtocol::Consumer)?),
+    ];
     let chosen = suites.iter().filter(|suite| only.as_deref().is_none_or(|name| name == suite.name()));
     let mut lines = Vec::new();
     let mut broken = 0;
