@@ -6,7 +6,7 @@ TEST_VENV := $(TEST_CACHE)/venv
 CLIENTS := tests/clients
 
 .PHONY: test-deps
-test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client
+test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client conformance-deps
 	@command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
 
 $(TEST_CACHE)/venv.done: $(CLIENTS)/python/requirements.txt
@@ -40,3 +40,44 @@ fuzz:
 	for target in $(FUZZ_TARGETS); do \
 		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -max_len=4096 || exit 1; \
 	done
+
+# The suites of other projects, fetched by name and pinned version, built where they lie.
+SUITES := $(TEST_CACHE)/conformance
+SUITE_FILES := tests/conformance
+KAFKA_PYTHON_VERSION := 3.0.12
+
+.PHONY: conformance
+conformance: conformance-deps ## Foreign test suites against the broker, compared with what is listed
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/conformance
+
+.PHONY: conformance-write
+conformance-write: conformance-deps ## The same, and the outcomes go into the lists
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/conformance --write
+
+.PHONY: conformance-deps
+conformance-deps: $(SUITES)/librdkafka.done $(SUITES)/kafka-python.done
+
+# librdkafka with its tests is inside the crate rdkafka-sys. Kerberos and OpenID Connect are not part of what is judged.
+$(SUITES)/librdkafka.done: $(SUITE_FILES)/librdkafka/Cargo.lock
+	@mkdir -p $(SUITES)
+	cd $(SUITE_FILES)/librdkafka && $(CARGO) vendor --locked --quiet $(CURDIR)/$(SUITES)/crates >/dev/null
+	cd $(SUITES)/crates/rdkafka-sys/librdkafka && { ./configure --disable-gssapi --disable-curl && \
+		$(MAKE) -j2 libs && $(MAKE) -C tests -j2 test-runner; } >$(CURDIR)/$(SUITES)/librdkafka.log 2>&1 || \
+		{ tail -n 20 $(CURDIR)/$(SUITES)/librdkafka.log >&2; exit 1; }
+	@touch $@
+
+# The source distribution leaves out two files of its tests' package; ours stand in for them.
+$(SUITES)/kafka-python.done: $(wildcard $(SUITE_FILES)/kafka-python/*)
+	@mkdir -p $(SUITES)
+	rm -rf $(SUITES)/kafka-python $(SUITES)/venv
+	$(PYTHON) -m venv $(SUITES)/venv
+	$(SUITES)/venv/bin/pip install --quiet --disable-pip-version-check -r $(SUITE_FILES)/kafka-python/requirements.txt
+	$(SUITES)/venv/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+		--dest $(SUITES) kafka-python==$(KAFKA_PYTHON_VERSION)
+	tar -xzf $(SUITES)/kafka_python-$(KAFKA_PYTHON_VERSION).tar.gz -C $(SUITES)
+	mv $(SUITES)/kafka_python-$(KAFKA_PYTHON_VERSION) $(SUITES)/kafka-python
+	cp $(SUITE_FILES)/kafka-python/service.py $(SUITES)/kafka-python/test/
+	touch $(SUITES)/kafka-python/test/__init__.py
+	@touch $@

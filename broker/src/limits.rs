@@ -38,6 +38,11 @@ pub const FETCH_WAIT_MS: i32 = 300_000;
 /// Longest a produce request may wait for durability (milliseconds). Clients give 30 s.
 pub const PRODUCE_TIMEOUT_MS: i32 = 300_000;
 
+/// Refused records that the answer to one produce request names. Clients put at most some thousand records into a batch;
+/// one of a few bytes, well compressed, may hold millions, and a client takes those that are not named for good ones that
+/// it may send again.
+pub const RECORD_ERRORS: usize = 10_000;
+
 /// Produce requests of one connection that may wait for durability at the same time; clients send five.
 pub const PIPELINED_REQUESTS: usize = 64;
 

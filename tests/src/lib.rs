@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod conformance;
 pub mod floor;
 pub mod issuer;
 pub mod ledger;

@@ -40,6 +40,7 @@ pub use marker::{EndMarker, Entry, read_entries};
 pub use partition::Partition;
 pub use producers::ActiveProducer;
 pub use slices::{read_slice, read_slice_blocking};
+pub use validate::{BadRecord, Fault};
 
 use crate::store::{Durable, Offset, PartitionStore, Slice, StoreError};
 
@@ -48,6 +49,9 @@ use crate::store::{Durable, Offset, PartitionStore, Slice, StoreError};
 pub enum LogError {
     #[error("{message}")]
     Refused { code: ResponseError, message: String },
+    /// Single records are at fault, and with them their whole batch is refused.
+    #[error("one or more records are refused: {}", .0.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    BadRecords(Vec<BadRecord>),
     #[error("offset {wanted} is outside {start}..{end}")]
     OffsetOutOfRange { wanted: Offset, start: Offset, end: Offset },
     /// The partition's handle failed or is being reopened; the client tries again.
@@ -67,6 +71,11 @@ impl LogError {
     pub fn code(&self) -> ResponseError {
         match self {
             LogError::Refused { code, .. } => *code,
+            LogError::BadRecords(records) => {
+                // The error of a wrong time wins, as in Kafka's LogValidator.
+                let timestamp = records.iter().any(|record| matches!(record.fault, Fault::Timestamp { .. }));
+                if timestamp { ResponseError::InvalidTimestamp } else { ResponseError::InvalidRecord }
+            }
             LogError::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             LogError::NotLeader => ResponseError::NotLeaderOrFollower,
             LogError::Offline(_) => ResponseError::KafkaStorageError,

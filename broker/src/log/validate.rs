@@ -1,15 +1,18 @@
 //! What a client's batch must be before it is appended. A pure function of the bytes, the settings and the time.
 
 use std::borrow::Cow;
-use std::ops::ControlFlow;
+use std::fmt;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use kafka_protocol::ResponseError;
+use thiserror::Error;
 
 use super::codec::{self, Codec};
 use super::config::{Compression, LogConfig, TimestampType};
 use super::header::{BatchHeader, HEADER_LEN, HeaderError, NO_PRODUCER, NO_TIMESTAMP, crc_of};
 use super::records::{self, RecordError};
 use super::{LogError, refused};
+use crate::limits;
 
 /// A batch that passed: its header as it shall be stored (but for base offset and leader epoch), and its records.
 #[derive(Debug)]
@@ -19,6 +22,29 @@ pub struct Checked<'a> {
     pub records: Cow<'a, [u8]>,
     /// The time that was stamped on it, when the topic uses LogAppendTime.
     pub log_append_time: i64,
+}
+
+/// One record of a batch that is not taken (KIP-467: clients learn which).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Position in the batch, from 0.
+    pub index: i32,
+    pub fault: Fault,
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    #[error("a compacted topic takes only records with a key")]
+    NoKey,
+    #[error("timestamp {timestamp} is outside {oldest}..{newest}")]
+    Timestamp { timestamp: i64, oldest: i64, newest: i64 },
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "record {}: {}", self.index, self.fault)
+    }
 }
 
 /// Checks exactly one batch from a client, and rewrites what the topic's settings ask for.
@@ -129,38 +155,58 @@ fn fields(header: &BatchHeader) -> Result<(), LogError> {
 /// Walks every record and returns the largest timestamp.
 fn walk(header: &BatchHeader, records: &[u8], config: &LogConfig, now_ms: i64) -> Result<i64, LogError> {
     let codec = header.attributes.codec().unwrap_or(Codec::None);
-    let oldest = now_ms.saturating_sub(config.timestamp_before_max_ms);
-    let newest = now_ms.saturating_add(config.timestamp_after_max_ms);
-    let stamped_by_client = config.timestamp_type == TimestampType::CreateTime;
+    let rules = RecordRules::of(config, now_ms);
     let mut expected_delta = 0;
     let mut max_timestamp = NO_TIMESTAMP;
-    let mut refusal = None;
+    let mut wrong_delta = None;
+    let mut bad = Vec::new();
     let walked = records::walk(codec, records, header.count, |record| {
+        if record.offset_delta != expected_delta {
+            wrong_delta = Some(record.offset_delta);
+            return ControlFlow::Break(());
+        }
         let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
         max_timestamp = max_timestamp.max(timestamp);
-        if record.offset_delta != expected_delta {
-            refusal = Some(refused(
-                ResponseError::InvalidRecord,
-                format!("record {expected_delta} has offset delta {}", record.offset_delta),
-            ));
-        } else if config.cleanup.compact && !record.has_key {
-            refusal = Some(refused(ResponseError::InvalidRecord, "a compacted topic takes only records with a key"));
-        } else if stamped_by_client && timestamp != NO_TIMESTAMP && !(oldest..=newest).contains(&timestamp) {
-            refusal = Some(refused(
-                ResponseError::InvalidTimestamp,
-                format!("timestamp {timestamp} is outside {oldest}..{newest}"),
-            ));
-        } else {
-            expected_delta += 1;
-            return ControlFlow::Continue(());
+        if let Some(fault) = rules.fault(record.has_key, timestamp)
+            && bad.len() < limits::RECORD_ERRORS
+        {
+            bad.push(BadRecord { index: expected_delta, fault });
         }
-        ControlFlow::Break(())
+        expected_delta += 1;
+        ControlFlow::Continue(())
     });
-    match (walked, refusal) {
-        (_, Some(refusal)) => Err(refusal),
-        (Err(error @ RecordError::Decompress(_)), _) => Err(refused(ResponseError::CorruptMessage, error)),
-        (Err(error), _) => Err(refused(ResponseError::InvalidRecord, error)),
-        (Ok(()), None) => Ok(max_timestamp),
+    if let Some(delta) = wrong_delta {
+        return Err(refused(ResponseError::InvalidRecord, format!("record {expected_delta} has offset delta {delta}")));
+    }
+    match walked {
+        Err(error @ RecordError::Decompress(_)) => Err(refused(ResponseError::CorruptMessage, error)),
+        Err(error) => Err(refused(ResponseError::InvalidRecord, error)),
+        Ok(()) if !bad.is_empty() => Err(LogError::BadRecords(bad)),
+        Ok(()) => Ok(max_timestamp),
+    }
+}
+
+/// What the topic asks of each record.
+struct RecordRules {
+    keys: bool,
+    /// Times that a client may give; absent where the broker stamps records itself.
+    times: Option<RangeInclusive<i64>>,
+}
+
+impl RecordRules {
+    fn of(config: &LogConfig, now_ms: i64) -> Self {
+        let oldest = now_ms.saturating_sub(config.timestamp_before_max_ms);
+        let newest = now_ms.saturating_add(config.timestamp_after_max_ms);
+        let stamped_by_client = config.timestamp_type == TimestampType::CreateTime;
+        Self { keys: config.cleanup.compact, times: stamped_by_client.then_some(oldest..=newest) }
+    }
+
+    fn fault(&self, has_key: bool, timestamp: i64) -> Option<Fault> {
+        if self.keys && !has_key {
+            return Some(Fault::NoKey);
+        }
+        let times = self.times.as_ref().filter(|times| timestamp != NO_TIMESTAMP && !times.contains(&timestamp))?;
+        Some(Fault::Timestamp { timestamp, oldest: *times.start(), newest: *times.end() })
     }
 }
 
@@ -316,6 +362,33 @@ mod tests {
             assert_eq!(refusal(&batch, &config), ResponseError::InvalidRecord);
             validate(&batch, &LogConfig::default(), NOW).unwrap();
         }
+    }
+
+    #[test]
+    fn every_bad_record_is_named() {
+        let compact = Cleanup { delete: false, compact: true };
+        let config = LogConfig { cleanup: compact, timestamp_after_max_ms: 5, ..LogConfig::default() };
+        let keyless = NewRecord { key: None, ..record("", "1", NOW) };
+        let good = record("a", "1", NOW);
+        let bad_of = |records: &[NewRecord], codec| match validate(&batch_of(records, codec, |_| {}), &config, NOW) {
+            Err(error @ LogError::BadRecords(_)) => {
+                let code = error.code();
+                let LogError::BadRecords(bad) = error else { unreachable!() };
+                (code, bad)
+            }
+            other => panic!("{other:?}"),
+        };
+        for codec in ALL {
+            let records = [keyless.clone(), good.clone(), keyless.clone(), good.clone()];
+            let (code, bad) = bad_of(&records, codec);
+            assert_eq!(code, ResponseError::InvalidRecord);
+            assert_eq!(bad, [0, 2].map(|index| BadRecord { index, fault: Fault::NoKey }));
+            let (code, bad) = bad_of(&[keyless.clone(), good.clone(), record("b", "2", NOW + 9)], codec);
+            assert_eq!(code, ResponseError::InvalidTimestamp);
+            assert_eq!(bad.iter().map(|bad| bad.index).collect::<Vec<_>>(), [0, 2]);
+        }
+        let many = vec![keyless; limits::RECORD_ERRORS + 1];
+        assert_eq!(bad_of(&many, Codec::Gzip).1.len(), limits::RECORD_ERRORS);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -21,7 +21,7 @@ use crate::auth::{Access, authorize};
 use crate::catalog::{Image, Topic};
 use crate::limits;
 use crate::log::header::is_transactional;
-use crate::log::{Acks, Appended, LogError};
+use crate::log::{Acks, Appended, BadRecord, LogError};
 
 /// First version that names topics by id.
 const TOPIC_IDS: i16 = 13;
@@ -138,6 +138,7 @@ fn append(services: &Services, context: &Context, allowed: Allowed, terms: Terms
         verdicts,
         waiting: Vec::new(),
         leader_named: false,
+        nameable: limits::RECORD_ERRORS,
         seen: HashSet::new(),
     };
     let responses = work.append_allowed(allowed);
@@ -158,6 +159,8 @@ struct Work<'a> {
     verdicts: &'a Verdicts,
     waiting: Vec<(usize, usize, Appended)>,
     leader_named: bool,
+    /// How many more records the answer may name as refused.
+    nameable: usize,
     /// Partitions that the request has named.
     seen: HashSet<(Uuid, i32)>,
 }
@@ -216,6 +219,9 @@ impl Work<'_> {
             Err(error) => {
                 let message = StrBytes::from_string(error.to_string());
                 let mut answer = failed(data.index, error.code()).with_error_message(Some(message));
+                if let LogError::BadRecords(records) = &error {
+                    answer.record_errors = self.named(records);
+                }
                 if matches!(error, LogError::NotLeader) && self.context.version >= CURRENT_LEADER {
                     answer.current_leader = LeaderIdAndEpoch::default()
                         .with_leader_id(BrokerId(self.services.config.node_id))
@@ -251,6 +257,21 @@ impl Work<'_> {
         let appended = partition.append_verified(records, self.acks, guard)?;
         self.services.metrics.produced(topic.name.as_str(), bytes);
         Ok(appended)
+    }
+
+    /// The records that made their batch fail, as far as the answer has room.
+    fn named(&mut self, records: &[BadRecord]) -> Vec<BatchIndexAndErrorMessage> {
+        let named = &records[..records.len().min(self.nameable)];
+        self.nameable -= named.len();
+        named
+            .iter()
+            .map(|record| {
+                let message = StrBytes::from_string(record.fault.to_string());
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(record.index)
+                    .with_batch_index_error_message(Some(message))
+            })
+            .collect()
     }
 
     fn endpoint(&self) -> NodeEndpoint {
