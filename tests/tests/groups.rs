@@ -70,7 +70,7 @@ impl Stage {
 
     /// Waits until the metrics show a stable group with this many members.
     fn wait_stable(&self, members: usize) -> Result<()> {
-        let count = format!("lockgate_group_members {members}");
+        let count = format!("lockgate_members {members}");
         until(PATIENCE, "the group is stable", || {
             let metrics = self.broker.metrics().ok()?;
             let stable = metrics.lines().any(|line| line == "lockgate_groups{state=\"Stable\"} 1");
