@@ -74,6 +74,17 @@ pub const REQUEST_BYTES_CEILING: usize = 1 << 30;
 /// Partitions of one topic. Each costs open files and memory; Kafka's guidance for a whole broker is 4,000.
 pub const PARTITIONS_PER_TOPIC: i32 = 10_000;
 
+/// Partitions of the broker, internal ones included. Each costs memory and one open file at least; Kafka's guidance is
+/// 4,000 for a broker and 200,000 for a cluster.
+pub const PARTITIONS_PER_BROKER: i64 = 200_000;
+
+/// Files that a partition has open: its active segment, and some of its closed ones while they are read.
+pub const FILES_PER_PARTITION: u64 = 2;
+
+/// Largest compressed batch that an async worker checks itself (bytes): well under a millisecond for honest data, and a
+/// dishonest one ends at the bound on what a batch may decompress to.
+pub const DECOMPRESSED_ON_WORKER: usize = 32 << 10;
+
 /// Longest host name in DNS (characters).
 pub const HOST_NAME: usize = 253;
 

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
+use crate::limits;
 use crate::logging;
 use crate::server::{Components, Server};
 use crate::store::local::fs::RealFs;
@@ -58,13 +60,43 @@ fn keep_pages_small() {
     }
 }
 
+/// Lets the process open as many files as the system allows it; returns how many (`None`: without limit).
+fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = limit.current, "the limit of open files cannot be raised");
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+fn warn_of_few_files(server: &Server, limit: Option<u64>) {
+    let services = server.services();
+    let partitions = services.catalog.image().topics.values().map(|topic| topic.partitions.unsigned_abs()).sum::<u32>();
+    let needed = files_needed(u64::from(partitions), services.config.limits.connections as u64);
+    if let Some(limit) = limit.filter(|limit| *limit < needed) {
+        tracing::warn!(
+            limit,
+            needed,
+            partitions,
+            "too few files may be open for these partitions and connections: raise the hard limit (LimitNOFILE=, ulimit -Hn)"
+        );
+    }
+}
+
+fn files_needed(partitions: u64, connections: u64) -> u64 {
+    partitions * limits::FILES_PER_PARTITION + connections
+}
+
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let components = Components { clock: Arc::new(SystemClock), file_system: Arc::new(RealFs) };
+    let files = raise_open_files();
     let server = Server::start(config, components).await?;
+    warn_of_few_files(&server, files);
     announce(&server);
     loop {
         tokio::select! {

@@ -49,7 +49,10 @@ impl Partition {
         }
         let handle = self.handle()?;
         let now = self.clock.now_ms();
-        let checked = validate::validate(&batch, &config, now)?;
+        let checked = match validate::takes_long(&batch, &config) && worker_can_leave() {
+            true => tokio::task::block_in_place(|| validate::validate(&batch, &config, now)),
+            false => validate::validate(&batch, &config, now),
+        }?;
         let flush = if acks == Acks::All { Flush::Now } else { Flush::Soon };
         let stamped = (config.timestamp_type == TimestampType::LogAppendTime).then_some(now);
         self.append_checked(&handle, checked.header, &checked.records, flush, stamped, guard)
@@ -205,6 +208,12 @@ impl VerificationGuard {
         let ends = tail.producers.ends_unless_open(header.producer_id, header.producer_epoch);
         Ok(self.producer_id == header.producer_id && ends.is_none_or(|ends| ends == self.ends))
     }
+}
+
+/// Whether this thread is a worker whose other tasks another thread can take over.
+fn worker_can_leave() -> bool {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread)
 }
 
 /// What is told of a batch that was written now.

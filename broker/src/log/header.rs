@@ -202,6 +202,11 @@ pub fn is_transactional(batch: &[u8]) -> bool {
     batch.get(ATTRIBUTES_AT + 1).is_some_and(|low| i16::from(*low) & TRANSACTIONAL_BIT != 0)
 }
 
+/// Whether the bytes, if they are a batch, say that its records are compressed.
+pub(super) fn is_compressed(batch: &[u8]) -> bool {
+    batch.get(ATTRIBUTES_AT + 1).is_some_and(|low| i16::from(*low) & CODEC_BITS != 0)
+}
+
 /// The CRC-32C that a whole batch should carry.
 pub fn crc_of(batch: &[u8]) -> u32 {
     crc32c::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default())

@@ -42,7 +42,8 @@ impl Logs {
     }
 
     /// Opens the partitions that the catalog knows; sets aside (and logs) what the store holds beyond them, except
-    /// `keep`. A partition that cannot be opened is offline, said in the log, and the others go on. To be called before
+    /// `keep`. A partition that cannot be opened is said in the log (and opened later, unless its
+    /// data is damaged), and the others go on. To be called before
     /// anybody makes partitions.
     pub async fn load(&self, known: Vec<(PartitionId, Arc<LogConfig>)>, keep: &[PartitionId]) -> Result<(), LogError> {
         let wanted: HashSet<PartitionId> = known.iter().map(|(id, _)| *id).chain(keep.iter().copied()).collect();

@@ -1,5 +1,5 @@
 //! One open partition: its handle in the store, the state that goes with it, and its life: open, failed and opened
-//! again, offline, closed, deleted.
+//! again, not opened yet, offline, closed, deleted.
 //!
 //! When the handle fails, everything answers NOT_LEADER_OR_FOLLOWER until
 //! the partition is opened again, through recovery and under a new leader epoch, so no offset that was acknowledged as
@@ -48,10 +48,36 @@ enum Phase {
     Open(Arc<Handle>),
     /// The last handle, whose bounds are still told to those who ask.
     Failed(Arc<Handle>),
+    /// It could not be opened for a reason that may pass (no file descriptors, one failed read): tried again.
+    Unopened(Arc<str>),
+    /// Its data is damaged or missing: somebody has to look.
     Offline(Arc<str>),
     /// The broker stops; another one, or this one later, goes on.
     Closed,
     Deleted,
+}
+
+impl Phase {
+    /// Maintenance opens it again.
+    fn may_reopen(&self) -> bool {
+        matches!(self, Phase::Failed(_) | Phase::Unopened(_))
+    }
+}
+
+/// Trying again cannot mend it.
+fn is_final(error: &StoreError) -> bool {
+    matches!(error, StoreError::Corrupt(_) | StoreError::NotFound)
+}
+
+/// What becomes of a partition that could not be opened.
+fn unopened(id: PartitionId, error: &StoreError) -> Phase {
+    let reason = Arc::from(error.to_string());
+    if is_final(error) {
+        tracing::error!(topic = %id.topic, partition = id.index, %error, "partition is offline");
+        return Phase::Offline(reason);
+    }
+    tracing::warn!(topic = %id.topic, partition = id.index, %error, "partition cannot be opened, trying again");
+    Phase::Unopened(reason)
 }
 
 /// What maintenance remembers between its rounds.
@@ -251,7 +277,7 @@ pub(super) fn options(config: &LogConfig) -> PartitionOptions {
 }
 
 impl Partition {
-    /// Opens a partition; one that cannot be opened comes back offline, with the reason.
+    /// Opens a partition; one that cannot be opened comes back without a handle, with the reason.
     pub(super) async fn open(
         id: PartitionId,
         config: Arc<LogConfig>,
@@ -263,10 +289,7 @@ impl Partition {
         let upkeep = Upkeep { checkpointed_at: clock.now_ms(), ..Upkeep::default() };
         let phase = match opened {
             Ok(handle) => Phase::Open(Arc::new(handle)),
-            Err(error) => {
-                tracing::error!(topic = %id.topic, partition = id.index, %error, "partition is offline");
-                Phase::Offline(Arc::from(error.to_string()))
-            }
+            Err(error) => unopened(id, &error),
         };
         Self {
             id,
@@ -288,7 +311,7 @@ impl Partition {
         let handle = match &*self.phase.read() {
             Phase::Open(handle) => Arc::clone(handle),
             Phase::Failed(_) | Phase::Closed => return Err(LogError::NotLeader),
-            Phase::Offline(reason) => return Err(LogError::Offline(Arc::clone(reason))),
+            Phase::Unopened(reason) | Phase::Offline(reason) => return Err(LogError::Offline(Arc::clone(reason))),
             Phase::Deleted => return Err(LogError::UnknownPartition),
         };
         if handle.failed() {
@@ -301,7 +324,7 @@ impl Partition {
     fn phase_error<T>(&self) -> Result<T, LogError> {
         match &*self.phase.read() {
             Phase::Deleted => Err(LogError::UnknownPartition),
-            Phase::Offline(reason) => Err(LogError::Offline(Arc::clone(reason))),
+            Phase::Unopened(reason) | Phase::Offline(reason) => Err(LogError::Offline(Arc::clone(reason))),
             Phase::Open(_) | Phase::Failed(_) | Phase::Closed => Err(LogError::NotLeader),
         }
     }
@@ -329,25 +352,26 @@ impl Partition {
 
     pub(super) fn is_failed(&self) -> bool {
         // Asking for the handle notices when it has failed.
-        self.handle().is_err() && matches!(&*self.phase.read(), Phase::Failed(_))
+        self.handle().is_err() && self.phase.read().may_reopen()
     }
 
-    /// Opens a failed partition again: recovery, a new epoch, and state rebuilt from what is stored.
+    /// Opens a failed partition, or one that could not be opened, again: recovery, a new epoch, and state rebuilt from what is stored.
     pub(super) async fn reopen(&self) -> Result<(), LogError> {
         let config = self.config.load_full();
         let opened = Handle::open(&*self.store, self.id, &config, self.clock.now_ms()).await;
         let mut phase = self.phase.write();
-        if !matches!(&*phase, Phase::Failed(_)) {
+        if !phase.may_reopen() {
             return Ok(());
         }
         match opened {
             Ok(handle) => *phase = Phase::Open(Arc::new(handle)),
-            Err(error @ (StoreError::Corrupt(_) | StoreError::NotFound)) => {
-                tracing::error!(topic = %self.id.topic, partition = self.id.index, %error, "partition is offline");
-                *phase = Phase::Offline(Arc::from(error.to_string()));
+            Err(error) => {
+                // One that was open goes on telling its last bounds until there is no hope.
+                if is_final(&error) || matches!(&*phase, Phase::Unopened(_)) {
+                    *phase = unopened(self.id, &error);
+                }
                 return Err(LogError::Store(error));
             }
-            Err(error) => return Err(LogError::Store(error)),
         }
         Ok(())
     }
@@ -365,7 +389,7 @@ impl Partition {
     fn end(&self, phase: Phase) -> Option<Arc<Handle>> {
         match std::mem::replace(&mut *self.phase.write(), phase) {
             Phase::Open(handle) | Phase::Failed(handle) => Some(handle),
-            Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
+            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
         }
     }
 
@@ -395,7 +419,7 @@ impl Partition {
     pub fn bounds(&self) -> Bounds {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.bounds(),
-            Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 Bounds { log_start: 0, last_stable: 0, high_watermark: 0, log_end: 0 }
             }
         }
@@ -405,7 +429,7 @@ impl Partition {
     pub fn leader_epoch(&self) -> i32 {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.leader_epoch,
-            Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
+            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
         }
     }
 
@@ -419,7 +443,7 @@ impl Partition {
                 durable.mark_unchanged();
                 durable
             }
-            Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 watch::channel(Durable { end: 0, failed: Some(Arc::from("the partition is not open")) }).1
             }
         }

@@ -302,6 +302,24 @@ async fn loading_sets_strays_aside_and_keeps_damaged_partitions_offline() {
 }
 
 #[tokio::test]
+async fn a_partition_that_cannot_be_opened_now_is_opened_later() {
+    let (rig, partition) = Rig::new(LogConfig::default()).await;
+    partition.append(plain_batch(2), Acks::All).unwrap().durable().await.unwrap();
+    let logs = Logs::new(Arc::clone(&rig.store) as Arc<dyn Store>, Arc::clone(&rig.clock) as Arc<dyn Clock>);
+    rig.store.fail_opens(3);
+    logs.load(vec![(rig.id, Arc::clone(&rig.config))], &[]).await.unwrap();
+    assert_eq!(code(logs.get(rig.id).map(drop)), ResponseError::KafkaStorageError);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let maintenance = tokio::spawn(Arc::clone(&logs).run_maintenance(stop.clone()));
+    while logs.get(rig.id).is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    maintenance.await.unwrap();
+    assert_eq!(logs.get(rig.id).unwrap().append(plain_batch(1), Acks::All).unwrap().base_offset, 2);
+}
+
+#[tokio::test]
 async fn deleting_wakes_waiting_readers() {
     let (rig, partition) = Rig::new(LogConfig::default()).await;
     let mut watch = partition.watch();

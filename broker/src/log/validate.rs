@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::codec::{self, Codec};
 use super::config::{Compression, LogConfig, TimestampType};
-use super::header::{BatchHeader, HEADER_LEN, HeaderError, NO_PRODUCER, NO_TIMESTAMP, crc_of};
+use super::header::{BatchHeader, HEADER_LEN, HeaderError, NO_PRODUCER, NO_TIMESTAMP, crc_of, is_compressed};
 use super::records::{self, RecordError};
 use super::{LogError, refused};
 use crate::limits;
@@ -73,6 +73,12 @@ pub fn validate<'a>(batch: &'a [u8], config: &LogConfig, now_ms: i64) -> Result<
         checked.header.seal(&checked.records);
     }
     Ok(checked)
+}
+
+/// Whether checking this batch keeps a thread busy for long: it is large, and decompressed or compressed anew.
+pub(super) fn takes_long(batch: &[u8], config: &LogConfig) -> bool {
+    batch.len() > limits::DECOMPRESSED_ON_WORKER
+        && (is_compressed(batch) || !matches!(config.compression, Compression::Producer | Compression::Uncompressed))
 }
 
 /// One batch, no more and no less, whose CRC holds.
@@ -276,6 +282,24 @@ mod tests {
 
     fn stored(checked: &Checked<'_>) -> Bytes {
         Bytes::from([&checked.header.encode()[..], &checked.records].concat())
+    }
+
+    #[test]
+    fn large_compressed_batches_take_long() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let value: String =
+            (0..limits::DECOMPRESSED_ON_WORKER).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect();
+        let sized = |value: &str, codec| batch_of(&[record("a", value, NOW)], codec, |_| {});
+        let gzip = LogConfig { compression: Compression::Gzip, ..LogConfig::default() };
+        let plain = LogConfig { compression: Compression::Uncompressed, ..LogConfig::default() };
+        let large = sized(&value, Codec::None);
+        assert!(!takes_long(&large, &LogConfig::default()), "the usual batch stays on its thread");
+        assert!(!takes_long(&large, &plain));
+        assert!(takes_long(&large, &gzip));
+        assert!(!takes_long(&sized("1", Codec::None), &gzip));
+        let doubled = sized(&value.repeat(3), Codec::Snappy);
+        assert!(takes_long(&doubled, &LogConfig::default()));
+        assert!(!takes_long(&sized("1", Codec::Zstd), &LogConfig::default()));
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         at_least_one: bool,
     ) -> Result<FetchedPartition, LogError> {
         partition.check_epoch(wanted.current_epoch)?;
-        if let Some(diverging) = self.diverging(partition, wanted) {
+        if let Some(diverging) = self.diverging(partition, wanted)? {
             return Ok(FetchedPartition { diverging: Some(diverging), ..FetchedPartition::error(key.index, 0) });
         }
         let max_bytes = (wanted.max_bytes.max(0) as usize).min(left);
@@ -219,13 +219,20 @@ impl<'a> Reader<'a> {
     }
 
     /// The client's last record was of an epoch that ended before it here: its copy of the log differs.
-    fn diverging(&self, partition: &Partition, wanted: &Wanted) -> Option<(i32, Offset)> {
+    fn diverging(&self, partition: &Partition, wanted: &Wanted) -> Result<Option<(i32, Offset)>, LogError> {
         if self.context.version < LAST_FETCHED_EPOCH || wanted.last_fetched_epoch < 0 {
-            return None;
+            return Ok(None);
         }
-        let end = partition.epoch_end(wanted.last_fetched_epoch)?;
+        let Some(end) = partition.epoch_end(wanted.last_fetched_epoch) else {
+            // A partition that has just failed knows of no epoch, and says so itself.
+            partition.check_epoch(-1)?;
+            return Err(LogError::Refused {
+                code: ResponseError::OffsetOutOfRange,
+                message: format!("where epoch {} ended is not known", wanted.last_fetched_epoch),
+            });
+        };
         let differs = end.leader_epoch < wanted.last_fetched_epoch || end.end_offset < wanted.offset;
-        differs.then_some((end.leader_epoch, end.end_offset))
+        Ok(differs.then_some((end.leader_epoch, end.end_offset)))
     }
 
     fn failed(&self, index: i32, error: &LogError) -> FetchedPartition {

@@ -168,6 +168,7 @@ fn decide(services: &Services, image: &Image, wanted: NewTopic) -> Result<Arc<To
         -1 => services.config.default_partitions,
         count => check_partitions(count)?,
     };
+    check_total(image, partitions)?;
     let replication_factor = match wanted.replication_factor {
         -1 => 1,
         factor if factor >= 1 => factor,
@@ -200,6 +201,18 @@ fn check_partitions(count: i32) -> Result<i32, TopicError> {
     }
 }
 
+/// Whether the broker may have this many more partitions.
+fn check_total(image: &Image, more: i32) -> Result<(), TopicError> {
+    let there: i64 = image.topics.values().map(|topic| i64::from(topic.partitions)).sum();
+    match there + i64::from(more) <= limits::PARTITIONS_PER_BROKER {
+        true => Ok(()),
+        false => Err(TopicError::Partitions(format!(
+            "{more} more partitions are not possible: the broker has {there}, and may have {}; delete topics first",
+            limits::PARTITIONS_PER_BROKER
+        ))),
+    }
+}
+
 /// Makes and opens the partitions from `first` on.
 async fn make_partitions(services: &Services, topic: &Topic, first: i32) -> Result<(), TopicError> {
     let image = services.catalog.image();
@@ -226,8 +239,10 @@ async fn drop_partitions(services: &Services, topic: &Topic, first: i32) {
 /// Grows a topic.
 pub(super) async fn grow(services: &Services, name: &str, count: i32, validate_only: bool) -> Result<(), TopicError> {
     let _changing = services.topic_changes.lock().await;
-    let topic = services.catalog.image().topic(name).cloned().ok_or(TopicError::Unknown)?;
+    let image = services.catalog.image();
+    let topic = image.topic(name).cloned().ok_or(TopicError::Unknown)?;
     let grown = Topic { partitions: check_growth(&topic, count)?, ..Topic::clone(&topic) };
+    check_total(&image, count - topic.partitions)?;
     if validate_only {
         return Ok(());
     }
@@ -271,4 +286,24 @@ pub(super) async fn delete(services: &Services, id: Uuid) -> Result<(), TopicErr
     services.groups.topics_deleted(&[topic.name.as_str()]);
     drop_partitions(services, &topic, 0).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_bounded_over_all_topics() {
+        let mut image = Image::default();
+        let each = limits::PARTITIONS_PER_TOPIC;
+        let topics = limits::PARTITIONS_PER_BROKER / i64::from(each);
+        for index in 0..topics {
+            check_total(&image, each).unwrap();
+            let name = TopicName::parse(&format!("topic-{index}")).unwrap();
+            let (id, configs) = (Uuid::from_u128(index as u128 + 1), BTreeMap::new());
+            image.apply(&CatalogRecord::Topic(Topic { id, name, partitions: each, replication_factor: 1, configs }));
+        }
+        assert_eq!(check_total(&image, 1).unwrap_err().code(), ResponseError::InvalidPartitions);
+        check_total(&image, 0).unwrap();
+    }
 }

@@ -15,6 +15,9 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::store::{FileRange, Piece, Space};
 
+/// Largest page of the systems this runs on (arm64 and ppc64 may use 64 KiB).
+const LARGEST_PAGE: u64 = 64 << 10;
+
 /// Names and folders.
 pub trait FileSystem: Send + Sync + 'static {
     /// Makes the folder and those above it; it may exist.
@@ -202,6 +205,8 @@ impl DataFile for RealFile {
     }
 
     fn drop_cache(&self, position: u64) -> io::Result<()> {
+        // The kernel keeps a page of which only a part is named.
+        let position = position - position % LARGEST_PAGE;
         Ok(rustix::fs::fadvise(&*self.0, position, None, Advice::DontNeed)?)
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Writer {
     pub(super) options: PartitionOptions,
     /// Why the handle no longer works.
     pub(super) dead: Option<Arc<str>>,
+    /// [`PartitionStore::close`] is under way: what were appended now would be in no flush that it waits for.
+    closing: bool,
     file: Arc<dyn DataFile>,
     base: Offset,
     pub(super) len: u64,
@@ -136,6 +138,7 @@ impl LocalPartition {
         let writer = Writer {
             options,
             dead: None,
+            closing: false,
             file: active.file.clone(),
             base: active.base,
             len: active.len,
@@ -268,7 +271,7 @@ impl LocalPartition {
     }
 
     fn append_locked(&self, writer: &mut Writer, batch: &Append<'_>) -> Result<(), StoreError> {
-        writer.check_alive()?;
+        writer.check_open()?;
         let size = (batch.parts[0].len() + batch.parts[1].len()) as u64;
         if batch.base_offset != writer.end || batch.last_offset < batch.base_offset || size > MAX_BATCH_BYTES {
             return Err(refuse(format_args!(
@@ -314,6 +317,14 @@ impl Writer {
         match &self.dead {
             Some(reason) => Err(StoreError::Unknown(reason.clone())),
             None => Ok(()),
+        }
+    }
+
+    fn check_open(&self) -> Result<(), StoreError> {
+        self.check_alive()?;
+        match self.closing {
+            true => Err(refuse("the partition is being closed")),
+            false => Ok(()),
         }
     }
 
@@ -401,7 +412,7 @@ impl PartitionStore for LocalPartition {
 
     fn roll(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        writer.check_alive()?;
+        writer.check_open()?;
         if writer.len > 0 {
             self.roll_locked(&mut writer)
                 .map_err(|error| refused_write("starting a new segment", &self.folder, &error))?;
@@ -453,9 +464,18 @@ impl PartitionStore for LocalPartition {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         let me = self.me();
         async move {
-            let end = me.view.read().end;
+            let end = {
+                let mut writer = me.writer.lock();
+                writer.closing = true;
+                writer.end
+            };
             me.wait_synced(end).await?;
-            blocking(move || me.close_blocking()).await
+            let closing = me.clone();
+            let closed = blocking(move || closing.close_blocking()).await;
+            if closed.is_err() {
+                me.writer.lock().closing = false;
+            }
+            closed
         }
         .boxed()
     }

@@ -69,15 +69,19 @@ pub(super) fn recover(fs: &dyn FileSystem, folder: &Path, trust: Trust) -> Resul
 
 fn complete_swap(fs: &dyn FileSystem, folder: &Path) -> Result<(), StoreError> {
     let failed = |error: &dyn std::fmt::Display| unknown(format_args!("{}: {error}", folder.join(SWAP).display()));
+    let broken = |error: &dyn std::fmt::Display| {
+        StoreError::Corrupt(format!("{}: {error}; set the partition aside", folder.join(SWAP).display()).into())
+    };
     match read_checksummed(fs, &folder.join(SWAP)) {
         Ok(Some(bytes)) => {
-            let swap = Swap::decode(&bytes).ok_or_else(|| failed(&"unknown layout"))?;
+            let swap = Swap::decode(&bytes).ok_or_else(|| broken(&"unknown layout"))?;
             finish_swap(fs, folder, &swap).map_err(|error| failed(&error))
         }
         Ok(None) => {
             remove_cleaned(fs, folder);
             Ok(())
         }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(broken(&error)),
         Err(error) => Err(failed(&error)),
     }
 }

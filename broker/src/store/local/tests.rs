@@ -338,6 +338,27 @@ async fn durable_ends_are_captured_before_the_flush_begins() {
 }
 
 #[tokio::test]
+async fn nothing_is_appended_while_closing() {
+    let disk = FaultFs::new(1 << 30);
+    let store = on_disk(&disk, 0);
+    let (id, (handle, _)) = created(&store, 1 << 20).await;
+    disk.hold_syncs(true);
+    append(&*handle, &batch(0, 1, 0, 0), Flush::Now).expect("appended");
+    let closing = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.close().await }
+    });
+    until(|| matches!(handle.roll(), Err(StoreError::Rejected(_)))).await;
+    let late = append(&*handle, &batch(1, 1, 0, 0), Flush::Now);
+    assert!(matches!(late, Err(StoreError::Rejected(_))), "it would be synced by nobody: {late:?}");
+    disk.hold_syncs(false);
+    closing.await.expect("it ends").expect("closed");
+    store.close().await.expect("a clean stop");
+    let store = on_disk(&disk, 0);
+    assert_eq!(store.open(id, options(1 << 20)).await.expect("opened").1.end, 1);
+}
+
+#[tokio::test]
 async fn indexes_are_rebuilt_when_missing_or_damaged() {
     let folder = temp();
     let store = open(settings(&folder));
