@@ -105,7 +105,7 @@ fn topics_come_in_pages_and_only_those_that_may_be_described() -> Result<()> {
     let found: BTreeMap<String, i16> = answer
         .topics
         .iter()
-        .map(|topic| (topic.name.as_ref().map(ToString::to_string).unwrap_or_default(), topic.error_code))
+        .map(|topic| (topic.name.as_ref().map(|name| name.to_string()).unwrap_or_default(), topic.error_code))
         .collect();
     ensure!(found.len() == 4 && answer.topics.len() == 4, "{found:?}");
     is(found["secret"], ResponseError::TopicAuthorizationFailed)?;

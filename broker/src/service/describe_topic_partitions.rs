@@ -64,9 +64,12 @@ impl Service for DescribeTopicPartitionsRequest {
     }
 }
 
+/// A topic with the partitions to show, or the name of one that is not shown and why.
+type Found<'a> = Result<(Arc<Topic>, Range<i32>), (&'a str, ResponseError)>;
+
 /// What goes into one answer, and where the next one begins.
 struct Page<'a> {
-    topics: Vec<Result<(Arc<Topic>, Range<i32>), (&'a str, ResponseError)>>,
+    topics: Vec<Found<'a>>,
     next: Option<(&'a str, i32)>,
 }
 

@@ -28,8 +28,11 @@ fn spec(topics: &[(u128, i32)], members: &[Member]) -> Spec {
     }
 }
 
+/// Member → topic (as a number) → partitions.
+type Expected<'a> = &'a [(&'a str, &'a [(u128, &'a [i32])])];
+
 #[track_caller]
-fn check(assignor: Assignor, spec: &Spec, expected: &[(&str, &[(u128, &[i32])])]) {
+fn check(assignor: Assignor, spec: &Spec, expected: Expected<'_>) {
     let expected: BTreeMap<Arc<str>, Assignment> =
         expected.iter().map(|(id, owned)| (Arc::from(*id), partitions(owned))).collect();
     assert_eq!(assignor.assign(spec), expected);
@@ -61,7 +64,7 @@ fn range_gives_ranges_of_every_topic() {
 #[test]
 fn range_with_different_subscriptions() {
     let members: &[Member] = &[("A", None, &[1, 2], &[]), ("B", None, &[3], &[]), ("C", None, &[2, 3], &[])];
-    let expected: &[(&str, &[(u128, &[i32])])] =
+    let expected: Expected<'_> =
         &[("A", &[(1, &[0, 1, 2]), (2, &[0, 1])]), ("B", &[(3, &[0])]), ("C", &[(2, &[2]), (3, &[1])])];
     check(Assignor::Range, &spec(&[(1, 3), (2, 3), (3, 2)], members), expected);
 }
@@ -69,8 +72,7 @@ fn range_with_different_subscriptions() {
 #[test]
 fn range_with_more_members_than_partitions() {
     let members: &[Member] = &[("A", None, &[1, 3], &[]), ("B", None, &[1, 3], &[]), ("C", None, &[1, 3], &[])];
-    let expected: &[(&str, &[(u128, &[i32])])] =
-        &[("A", &[(1, &[0]), (3, &[0])]), ("B", &[(1, &[1]), (3, &[1])]), ("C", &[(1, &[2])])];
+    let expected: Expected<'_> = &[("A", &[(1, &[0]), (3, &[0])]), ("B", &[(1, &[1]), (3, &[1])]), ("C", &[(1, &[2])])];
     check(Assignor::Range, &spec(&[(1, 3), (3, 2)], members), expected);
 }
 
@@ -125,18 +127,17 @@ fn uniform_moves_no_more_than_it_has_to() {
 fn uniform_takes_back_topics_that_nobody_wants_any_more() {
     let members: &[Member] =
         &[("A", None, &[2], &[(1, &[0, 2]), (2, &[0])]), ("B", None, &[2], &[(1, &[1]), (2, &[1])])];
-    let expected: &[(&str, &[(u128, &[i32])])] = &[("A", &[(2, &[0])]), ("B", &[(2, &[1])])];
+    let expected: Expected<'_> = &[("A", &[(2, &[0])]), ("B", &[(2, &[1])])];
     check(Assignor::Uniform, &spec(&[(2, 2)], members), expected);
 }
 
 #[test]
 fn uniform_with_different_subscriptions() {
     let members: &[Member] = &[("A", None, &[1, 3], &[]), ("B", None, &[3], &[])];
-    let expected: &[(&str, &[(u128, &[i32])])] =
-        &[("A", &[(1, &[0, 1, 2]), (3, &[4])]), ("B", &[(3, &[0, 1, 2, 3, 5])])];
+    let expected: Expected<'_> = &[("A", &[(1, &[0, 1, 2]), (3, &[4])]), ("B", &[(3, &[0, 1, 2, 3, 5])])];
     check(Assignor::Uniform, &spec(&[(1, 3), (3, 6)], members), expected);
     let members: &[Member] = &[("A", None, &[3], &[]), ("B", None, &[3], &[]), ("C", None, &[1], &[])];
-    let expected: &[(&str, &[(u128, &[i32])])] = &[("A", &[(3, &[0])]), ("B", &[]), ("C", &[(1, &[0, 1])])];
+    let expected: Expected<'_> = &[("A", &[(3, &[0])]), ("B", &[]), ("C", &[(1, &[0, 1])])];
     check(Assignor::Uniform, &spec(&[(3, 1), (1, 2)], members), expected);
 }
 
@@ -147,7 +148,7 @@ fn uniform_balances_what_was_unbalanced() {
         ("B", None, &[1, 2], &[(1, &[3]), (2, &[0])]),
         ("C", None, &[1, 2, 3], &[(1, &[4, 5]), (2, &[1, 2, 3]), (3, &[0, 1, 2, 3])]),
     ];
-    let expected: &[(&str, &[(u128, &[i32])])] = &[
+    let expected: Expected<'_> = &[
         ("A", &[(1, &[0, 1, 2, 5])]),
         ("B", &[(1, &[3]), (2, &[0, 1, 2, 3])]),
         ("C", &[(1, &[4]), (3, &[0, 1, 2, 3])]),
