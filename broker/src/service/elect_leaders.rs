@@ -18,12 +18,12 @@ enum Election {
 }
 
 impl Service for ElectLeadersRequest {
-    async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> ElectLeadersResponse {
+    async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> ElectLeadersResponse {
         let (request, (), access) = request.into_parts();
         let election = match request.election_type {
             0 => Election::Preferred,
             1 => Election::Unclean,
-            _ => return refused(&request, ResponseError::InvalidRequest),
+            _ => return refused(&request, ResponseError::InvalidRequest, context.version),
         };
         let led = |topic: &Topic, index| services.partition(topic, index).is_ok();
         let results = match &request.topic_partitions {
@@ -33,18 +33,19 @@ impl Service for ElectLeadersRequest {
         ElectLeadersResponse::default().with_replica_election_results(results)
     }
 
-    fn refuse(refusal: Refusal, request: &Self, _: &Context) -> ElectLeadersResponse {
-        refused(request, refusal.0)
+    fn refuse(refusal: Refusal, request: &Self, context: &Context) -> ElectLeadersResponse {
+        refused(request, refusal.0, context.version)
     }
 }
 
-/// Version 0 has no error of its own, so each partition has it too.
-fn refused(request: &ElectLeadersRequest, error: ResponseError) -> ElectLeadersResponse {
+/// Version 0 has no place for an error of the whole request, so each partition has it in every version.
+fn refused(request: &ElectLeadersRequest, error: ResponseError, version: i16) -> ElectLeadersResponse {
     let results = request.topic_partitions.iter().flatten().map(|topic| {
         let partitions = topic.partitions.iter().map(|index| failed(*index, error, error.to_string()));
         result(topic.topic.clone(), partitions.collect())
     });
-    ElectLeadersResponse::default().with_error_code(error.code()).with_replica_election_results(results.collect())
+    let whole = if version == 0 { 0 } else { error.code() };
+    ElectLeadersResponse::default().with_error_code(whole).with_replica_election_results(results.collect())
 }
 
 /// Every partition of a topic; those that need no election are left out, as in Kafka.
@@ -142,9 +143,12 @@ mod tests {
         let topics = vec![TopicPartitions::default().with_topic(topic).with_partitions(vec![0, 4])];
         let request = ElectLeadersRequest::default().with_topic_partitions(Some(topics));
         let error = ResponseError::ClusterAuthorizationFailed;
-        let response = refused(&request, error);
-        assert_eq!(response.error_code, error.code());
-        let results = &response.replica_election_results[0].partition_result;
-        assert!(results.len() == 2 && results.iter().all(|one| one.error_code == error.code()));
+        for version in 0..=2 {
+            let response = refused(&request, error, version);
+            assert_eq!(response.error_code, if version == 0 { 0 } else { error.code() }, "version {version}");
+            let results = &response.replica_election_results[0].partition_result;
+            assert!(results.len() == 2 && results.iter().all(|one| one.error_code == error.code()));
+            assert!(crate::protocol::encode(&response, version, 7).is_ok(), "version {version} cannot be sent");
+        }
     }
 }
