@@ -210,6 +210,7 @@ impl Suite for Librdkafka {
         match test {
             test if TOPICS_MADE.contains(&test) => Setting::TopicsMadeFirst,
             test if PLAINTEXT.contains(&test) => Setting::AnonymousByAcl,
+            "0142_reauthentication" => Setting::Reauthentication,
             _ => Setting::TopicsOnDemand,
         }
     }
