@@ -264,9 +264,10 @@ const LOCAL: &str = "Filtered due to negative test flags";
 /// Why the suite left the test out; what it says of other tests stands before.
 fn excuse(output: &str) -> String {
     let mut excuses = output.lines().filter_map(|line| line.split_once("SKIPPING TEST: "));
-    match excuses.next_back() {
-        Some((_, LOCAL)) => "needs no broker".to_owned(),
-        Some((_, excuse)) => excuse.to_owned(),
+    // Another line may follow in the same one, after the escape that begins its colour.
+    match excuses.next_back().and_then(|(_, excuse)| excuse.split('\u{1b}').next()) {
+        Some(LOCAL) => "needs no broker".to_owned(),
+        Some(excuse) => excuse.to_owned(),
         None => String::new(),
     }
 }
@@ -295,6 +296,7 @@ mod tests {
     fn the_last_excuse_is_the_tests_own() {
         let output = "WARN: SKIPPING TEST: Filtered\n...\nWARN: SKIPPING TEST: no JMX\nSKIPPED\n";
         assert_eq!(excuse(output), "no JMX");
+        assert_eq!(excuse("WARN: SKIPPING TEST: no JMX\u{1b}[0m\u{1b}[36m[0001 / 0.1s] 0001: duration\n"), "no JMX");
         assert_eq!(excuse(&format!("WARN: SKIPPING TEST: {LOCAL}")), "needs no broker");
         assert_eq!(excuse("SKIPPED"), "");
     }
