@@ -103,7 +103,8 @@ impl Librdkafka {
     /// The tests that a name in the suite's report stands for here.
     fn named(&self, test: String) -> Result<Vec<String>> {
         let source = self.source(&test)?;
-        if self.protocol == GroupProtocol::Consumer && !source.contains("subscribe") {
+        let groups = ["subscribe", "test_consumer_group_protocol"].iter().any(|word| source.contains(word));
+        if self.protocol == GroupProtocol::Consumer && !groups {
             return Ok(Vec::new());
         }
         if DIVIDED.contains(&test.as_str()) {
