@@ -29,7 +29,8 @@ const LIBRDKAFKA: &[&str] = &[
 ];
 
 /// The same, of groups whose partitions the broker assigns.
-const CONSUMER_PROTOCOL: &[&str] = &["0018_cgrp_term", "0099_commit_metadata", "0140_commit_metadata", "0153_memberid"];
+const CONSUMER_PROTOCOL: &[&str] =
+    &["0018_cgrp_term", "0022_consume_batch", "0029_assign_offset", "0030_offset_commit", "0113_cooperative_rebalance"];
 
 /// The same of kafka-python.
 const KAFKA_PYTHON: &[&str] = &[

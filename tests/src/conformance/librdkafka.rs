@@ -103,7 +103,8 @@ impl Librdkafka {
     /// The tests that a name in the suite's report stands for here.
     fn named(&self, test: String) -> Result<Vec<String>> {
         let source = self.source(&test)?;
-        if self.protocol == GroupProtocol::Consumer && !source.contains("subscribe") {
+        let groups = ["subscribe", "test_consumer_group_protocol"].iter().any(|word| source.contains(word));
+        if self.protocol == GroupProtocol::Consumer && !groups {
             return Ok(Vec::new());
         }
         if DIVIDED.contains(&test.as_str()) {
@@ -210,6 +211,7 @@ impl Suite for Librdkafka {
         match test {
             test if TOPICS_MADE.contains(&test) => Setting::TopicsMadeFirst,
             test if PLAINTEXT.contains(&test) => Setting::AnonymousByAcl,
+            "0142_reauthentication" => Setting::Reauthentication,
             _ => Setting::TopicsOnDemand,
         }
     }
@@ -222,8 +224,9 @@ fn whole_and_part(test: &str) -> (&str, Option<&str>) {
 
 /// The functions in a test's source that begin a subtest.
 fn subtests(source: &str) -> impl Iterator<Item = &str> {
-    let functions = source.split("\nstatic void ").skip(1);
+    let functions = source.split("\nstatic void").skip(1);
     functions
+        .map(str::trim_start)
         .filter(|function| function.split("\n}").next().is_some_and(|body| body.contains("SUB_TEST")))
         .filter_map(|function| function.split('(').next())
 }
@@ -256,10 +259,18 @@ fn complaint(output: &str) -> String {
     line.trim_matches(|letter: char| letter == '#' || letter.is_whitespace()).to_owned()
 }
 
+/// What the suite says of a test that `-L` leaves out.
+const LOCAL: &str = "Filtered due to negative test flags";
+
 /// Why the suite left the test out; what it says of other tests stands before.
 fn excuse(output: &str) -> String {
     let mut excuses = output.lines().filter_map(|line| line.split_once("SKIPPING TEST: "));
-    excuses.next_back().map_or("", |(_, excuse)| excuse).to_owned()
+    // Another line may follow in the same one, after the escape that begins its colour.
+    match excuses.next_back().and_then(|(_, excuse)| excuse.split('\u{1b}').next()) {
+        Some(LOCAL) => "needs no broker".to_owned(),
+        Some(excuse) => excuse.to_owned(),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +287,7 @@ mod tests {
     #[test]
     fn subtests_are_the_functions_that_begin_one() {
         let source = "\nstatic void do_a(int x) {\n  SUB_TEST(\"a\");\n}\n\nstatic void help(void) {\n}\n\n\
-                      static void do_b(void) {\n  SUB_TEST_QUICK();\n}\n";
+                      static void\ndo_b(void) {\n  SUB_TEST_QUICK();\n}\n";
         assert_eq!(subtests(source).collect::<Vec<_>>(), ["do_a", "do_b"]);
         assert_eq!(whole_and_part("0081_admin.do_a"), ("0081_admin", Some("do_a")));
         assert_eq!(whole_and_part("0011_produce_batch"), ("0011_produce_batch", None));
@@ -286,6 +297,8 @@ mod tests {
     fn the_last_excuse_is_the_tests_own() {
         let output = "WARN: SKIPPING TEST: Filtered\n...\nWARN: SKIPPING TEST: no JMX\nSKIPPED\n";
         assert_eq!(excuse(output), "no JMX");
+        assert_eq!(excuse("WARN: SKIPPING TEST: no JMX\u{1b}[0m\u{1b}[36m[0001 / 0.1s] 0001: duration\n"), "no JMX");
+        assert_eq!(excuse(&format!("WARN: SKIPPING TEST: {LOCAL}")), "needs no broker");
         assert_eq!(excuse("SKIPPED"), "");
     }
 }

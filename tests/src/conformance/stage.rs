@@ -22,6 +22,8 @@ pub enum Setting {
     TopicsMadeFirst,
     /// Like `TopicsOnDemand`, and what anonymous clients may do is up to ACLs: everything, until a test denies something.
     AnonymousByAcl,
+    /// Like `TopicsOnDemand`, and clients authenticate again every ten seconds.
+    Reauthentication,
 }
 
 /// A broker with TLS and SASL, and two more listeners on which everyone is anonymous, one with TLS and one without.
@@ -46,9 +48,11 @@ impl Stage {
         let top = format!(
             "auto_create_topics = {}\n\
              default_partitions = {PARTITIONS}\n\
+             connections_max_reauth_ms = {}\n\
              super_users = {super_users:?}\n\
              {}{}",
             setting != Setting::TopicsMadeFirst,
+            if setting == Setting::Reauthentication { 10_000 } else { 0 },
             listener("tls", "SSL", tls_port),
             listener("plain", "PLAINTEXT", plain_port),
         );
