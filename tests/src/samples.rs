@@ -95,8 +95,53 @@ pub fn samples(key: i16, version: i16) -> Vec<BytesMut> {
         ApiKey::ListConfigResources => {
             both(&ListConfigResourcesRequest::default().with_resource_types(vec![2, 4]), version)
         }
+        ApiKey::AddPartitionsToTxn => both(&add_partitions_to_txn(version), version),
+        ApiKey::AddOffsetsToTxn => plain::<AddOffsetsToTxnRequest>(version),
+        ApiKey::EndTxn => plain::<EndTxnRequest>(version),
+        ApiKey::WriteTxnMarkers => both(&write_txn_markers(), version),
+        ApiKey::TxnOffsetCommit => both(&txn_offset_commit(), version),
+        ApiKey::DescribeProducers => {
+            use describe_producers_request::TopicRequest;
+            let topic = TopicRequest::default().with_name(topic_name(TOPIC)).with_partition_indexes(vec![0, 1]);
+            both(&DescribeProducersRequest::default().with_topics(vec![topic]), version)
+        }
+        ApiKey::DescribeTransactions => {
+            let ids = vec![TransactionalId(StrBytes::from_static_str("sample"))];
+            both(&DescribeTransactionsRequest::default().with_transactional_ids(ids), version)
+        }
+        ApiKey::ListTransactions => {
+            let states = vec![StrBytes::from_static_str("Ongoing"), StrBytes::from_static_str("no state")];
+            let request = ListTransactionsRequest::default().with_state_filters(states);
+            both(&request.with_producer_id_filters(vec![ProducerId(1)]), version)
+        }
         _ => Vec::new(),
     }
+}
+
+fn add_partitions_to_txn(version: i16) -> AddPartitionsToTxnRequest {
+    use add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+    let id = TransactionalId(StrBytes::from_static_str("sample"));
+    let topics = vec![AddPartitionsToTxnTopic::default().with_name(topic_name(TOPIC)).with_partitions(vec![0, 1])];
+    if version < 4 {
+        let request = AddPartitionsToTxnRequest::default().with_v3_and_below_transactional_id(id);
+        return request.with_v3_and_below_topics(topics);
+    }
+    let transaction = AddPartitionsToTxnTransaction::default().with_transactional_id(id).with_topics(topics);
+    AddPartitionsToTxnRequest::default().with_transactions(vec![transaction])
+}
+
+fn write_txn_markers() -> WriteTxnMarkersRequest {
+    use write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+    let topic = WritableTxnMarkerTopic::default().with_name(topic_name(TOPIC)).with_partition_indexes(vec![0, 1]);
+    let marker = WritableTxnMarker::default().with_producer_id(ProducerId(1)).with_topics(vec![topic]);
+    WriteTxnMarkersRequest::default().with_markers(vec![marker])
+}
+
+fn txn_offset_commit() -> TxnOffsetCommitRequest {
+    use txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
+    let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(1);
+    let topic = TxnOffsetCommitRequestTopic::default().with_name(topic_name(TOPIC)).with_partitions(vec![partition]);
+    TxnOffsetCommitRequest::default().with_topics(vec![topic])
 }
 
 fn plain<R: Request + Default>(version: i16) -> Vec<BytesMut> {

@@ -31,11 +31,12 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 /// Errors that say of a batch that it is wrong.
-const REFUSALS: [ResponseError; 7] = [
+const REFUSALS: [ResponseError; 8] = [
     ResponseError::CorruptMessage,
     ResponseError::InvalidRecord,
     ResponseError::InvalidRequest,
     ResponseError::InvalidTxnState,
+    ResponseError::TransactionalIdAuthorizationFailed,
     ResponseError::UnsupportedForMessageFormat,
     ResponseError::UnsupportedCompressionType,
     ResponseError::MessageTooLarge,
