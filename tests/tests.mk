@@ -32,7 +32,7 @@ $(TEST_CACHE)/sarama_client: $(wildcard $(CLIENTS)/go/sarama_client/*.go)
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := request record_batch records group_records catalog_record sasl oauthbearer store_files
+FUZZ_TARGETS := request record_batch records group_records txn_records catalog_record sasl oauthbearer store_files
 
 .PHONY: fuzz
 fuzz:
