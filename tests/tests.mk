@@ -30,6 +30,14 @@ $(TEST_CACHE)/sarama_client: $(wildcard $(CLIENTS)/go/sarama_client/*.go)
 	cd $(CLIENTS)/go/sarama_client && GOFLAGS= GO111MODULE=off GOPATH=/usr/share/gocode CGO_CFLAGS=-Wno-deprecated-declarations \
 		go build -o $(CURDIR)/$@ .
 
+# Times that the tests with faults run longer than in `make test`; at most 255.
+LONGER ?= 10
+
+.PHONY: test-long
+test-long: test-deps ## Exactly-once and compaction under a broker that is killed, for many minutes
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --all-targets
+	LOCKGATE_LONGER=$(LONGER) $(CARGO) test $(PROFILE) $(WORKSPACE) --test transactions --test compaction -- --nocapture
+
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := request record_batch records group_records txn_records catalog_record sasl oauthbearer store_files

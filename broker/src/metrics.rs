@@ -3,12 +3,12 @@
 //!
 //! Counters and histograms are raised where things happen. Gauges are looked up when somebody asks; see [`Observed`].
 
+mod observed;
 mod process;
 
 use std::collections::HashSet;
 use std::fmt::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
@@ -20,6 +20,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use observed::Gauges;
+pub use observed::{Observed, ObservedGroup};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -76,34 +79,6 @@ struct TopicLabels {
     topic: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    state: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct GroupLabels {
-    group: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct GroupStateLabels {
-    group: Arc<str>,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LagLabels {
-    group: Arc<str>,
-    topic: Arc<str>,
-    partition: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct QuotaLabels {
-    quota: &'static str,
-}
-
 /// A listener's traffic: handles that a connection keeps, so that counting is one addition.
 #[derive(Clone)]
 pub struct Traffic {
@@ -129,44 +104,6 @@ impl Traffic {
     }
 }
 
-/// One group with its own series.
-#[derive(Clone, Debug, Default)]
-pub struct ObservedGroup {
-    pub group: Arc<str>,
-    pub state: &'static str,
-    pub members: usize,
-    /// Topic, partition, and records between the committed offset and the high watermark.
-    pub lags: Vec<(Arc<str>, i32, i64)>,
-}
-
-/// What only a look can tell, filled in when somebody asks.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// Every topic there is, with its stored bytes.
-    pub topic_bytes: Vec<(String, u64)>,
-    pub partitions: usize,
-    /// Groups by the name of their state.
-    pub groups: Vec<(String, usize)>,
-    pub group_members: usize,
-    pub single_groups: Vec<ObservedGroup>,
-    /// Series of groups that are left out because there are too many.
-    pub group_series_omitted: usize,
-    /// Members and offsets of all groups (bytes).
-    pub group_memory: usize,
-    /// Free and total bytes of the data volume.
-    pub volume: (u64, u64),
-    /// When a listener's certificate ends, in seconds since 1970.
-    pub certificates: Vec<(String, i64)>,
-    /// Quota key, requests that had to wait for it, and their waits (ms).
-    pub throttled: Vec<(&'static str, u64, u64)>,
-    /// Users, client ids and addresses whose use of a quota is counted.
-    pub quota_clients: usize,
-    /// When the token issuer's keys were last read, in seconds since 1970.
-    pub token_keys: Option<i64>,
-    pub authentication_failures: u64,
-    pub denied_operations: u64,
-}
-
 /// Every metric of the broker.
 pub struct Metrics {
     registry: Registry,
@@ -186,31 +123,6 @@ pub struct Metrics {
     pub expired_sessions: Counter,
     observed: Gauges,
     scrape: Mutex<()>,
-}
-
-#[derive(Default)]
-struct Gauges {
-    topic_bytes: Family<TopicLabels, Gauge>,
-    partitions: Gauge,
-    groups: Family<StateLabels, Gauge>,
-    members: Gauge,
-    group_memory: Gauge,
-    group_state: Family<GroupStateLabels, Gauge>,
-    group_members: Family<GroupLabels, Gauge>,
-    group_lag: Family<LagLabels, Gauge>,
-    group_series_omitted: Gauge,
-    volume_free: Gauge,
-    volume_total: Gauge,
-    certificates: Family<ListenerLabels, Gauge>,
-    token_keys: Gauge,
-    throttled_requests: Family<QuotaLabels, Counter<u64, AtomicU64>>,
-    throttled_seconds: Family<QuotaLabels, Counter<f64, AtomicU64>>,
-    quota_clients: Gauge,
-    authentication_failures: Counter<u64, AtomicU64>,
-    denied_operations: Counter<u64, AtomicU64>,
-    cpu_seconds: Counter<f64, AtomicU64>,
-    resident_bytes: Gauge,
-    open_files: Gauge,
 }
 
 /// From a quarter of a millisecond to four seconds.
@@ -238,8 +150,7 @@ impl Metrics {
             scrape: Mutex::default(),
         };
         metrics.register_traffic();
-        metrics.register_observed();
-        metrics.register_single_groups();
+        metrics.observed.register(&mut metrics.registry);
         metrics.register_process(started_ms);
         metrics
     }
@@ -271,70 +182,12 @@ impl Metrics {
         registry.register("lockgate_expired_sessions", help, self.expired_sessions.clone());
     }
 
-    fn register_observed(&mut self) {
-        let (registry, observed) = (&mut self.registry, &self.observed);
-        let bytes = Unit::Bytes;
-        let help = "Stored bytes, by topic";
-        registry.register_with_unit("lockgate_topic_size", help, bytes.clone(), observed.topic_bytes.clone());
-        registry.register("lockgate_partitions", "Open partitions", observed.partitions.clone());
-        registry.register("lockgate_groups", "Consumer groups, by state", observed.groups.clone());
-        registry.register("lockgate_members", "Members of all groups", observed.members.clone());
-        let help = "Members and committed offsets of all groups in memory, about";
-        registry.register_with_unit("lockgate_group_memory", help, bytes.clone(), observed.group_memory.clone());
-        let help = "Free space of the data volume";
-        registry.register_with_unit("lockgate_volume_free", help, bytes.clone(), observed.volume_free.clone());
-        let help = "Size of the data volume";
-        registry.register_with_unit("lockgate_volume_size", help, bytes, observed.volume_total.clone());
-        registry.register(
-            "lockgate_certificate_expiry_timestamp_seconds",
-            "When a listener's certificate ends, seconds since 1970",
-            observed.certificates.clone(),
-        );
-        let help = "Requests and connections that had to wait for a quota, by its key";
-        registry.register("lockgate_throttled_requests", help, observed.throttled_requests.clone());
-        let help = "Time that clients were made to wait for a quota, by its key";
-        registry.register_with_unit("lockgate_throttle", help, Unit::Seconds, observed.throttled_seconds.clone());
-        let help = "Users, client ids and addresses whose use of a quota is counted now";
-        registry.register("lockgate_quota_clients", help, observed.quota_clients.clone());
-        registry.register(
-            "lockgate_token_keys_read_timestamp_seconds",
-            "When the token issuer's keys were last read, seconds since 1970; 0 when never",
-            observed.token_keys.clone(),
-        );
-        registry.register(
-            "lockgate_authentication_failures",
-            "Clients that could not prove who they are",
-            observed.authentication_failures.clone(),
-        );
-        registry.register(
-            "lockgate_denied_operations",
-            "Operations that no ACL allows, or one denies",
-            observed.denied_operations.clone(),
-        );
-    }
-
-    fn register_single_groups(&mut self) {
-        let (registry, observed) = (&mut self.registry, &self.observed);
-        registry.register("lockgate_group_state", "1 for the state that a group is in", observed.group_state.clone());
-        registry.register("lockgate_group_members", "Members, by group", observed.group_members.clone());
-        let help = "Records between a group's committed offset and the high watermark, by partition";
-        registry.register("lockgate_group_lag", help, observed.group_lag.clone());
-        let help = "Series of single groups that are left out because there are too many";
-        registry.register("lockgate_group_series_omitted", help, observed.group_series_omitted.clone());
-    }
-
     fn register_process(&mut self, started_ms: i64) {
-        let (registry, observed) = (&mut self.registry, &self.observed);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("lockgate_build", "The running version", build);
-        let help = "Processor time that the process took";
-        registry.register_with_unit("process_cpu", help, Unit::Seconds, observed.cpu_seconds.clone());
-        let help = "Resident memory of the process";
-        registry.register_with_unit("process_resident_memory", help, Unit::Bytes, observed.resident_bytes.clone());
-        registry.register("process_open_fds", "Open file descriptors", observed.open_files.clone());
+        self.registry.register("lockgate_build", "The running version", build);
         let started = Gauge::<i64, AtomicI64>::default();
         started.set(started_ms / 1000);
-        registry.register("process_start_time_seconds", "Start of the process, seconds since 1970", started);
+        self.registry.register("process_start_time_seconds", "Start of the process, seconds since 1970", started);
     }
 
     /// A request came to its end.
@@ -382,62 +235,11 @@ impl Metrics {
     pub fn text(&self, seen: &Observed) -> String {
         // Two scrapes at once would empty each other's series.
         let _scrape = self.scrape.lock();
-        self.observe(seen);
+        self.observed.set(seen);
+        self.forget_deleted(seen);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text
-    }
-
-    fn observe(&self, seen: &Observed) {
-        let gauges = &self.observed;
-        gauges.topic_bytes.clear();
-        for (topic, bytes) in &seen.topic_bytes {
-            gauges.topic_bytes.get_or_create(&TopicLabels { topic: topic.clone() }).set(gauge(*bytes));
-        }
-        self.forget_deleted(seen);
-        gauges.partitions.set(gauge(seen.partitions as u64));
-        gauges.groups.clear();
-        for (state, count) in &seen.groups {
-            gauges.groups.get_or_create(&StateLabels { state: state.clone() }).set(gauge(*count as u64));
-        }
-        gauges.members.set(gauge(seen.group_members as u64));
-        self.observe_single_groups(seen);
-        gauges.volume_free.set(gauge(seen.volume.0));
-        gauges.volume_total.set(gauge(seen.volume.1));
-        for (listener, ends) in &seen.certificates {
-            gauges.certificates.get_or_create(&ListenerLabels { listener: listener.clone() }).set(*ends);
-        }
-        for &(quota, requests, milliseconds) in &seen.throttled {
-            raise(&gauges.throttled_requests.get_or_create(&QuotaLabels { quota }), requests);
-            let seconds = gauges.throttled_seconds.get_or_create(&QuotaLabels { quota }).clone();
-            let total = milliseconds as f64 / 1000.0;
-            seconds.inner().store(total.to_bits(), std::sync::atomic::Ordering::Relaxed);
-        }
-        gauges.quota_clients.set(gauge(seen.quota_clients as u64));
-        gauges.token_keys.set(seen.token_keys.unwrap_or(0));
-        raise(&gauges.authentication_failures, seen.authentication_failures);
-        raise(&gauges.denied_operations, seen.denied_operations);
-        let process = process::Process::look();
-        gauges.cpu_seconds.inner().store(process.cpu_seconds.to_bits(), std::sync::atomic::Ordering::Relaxed);
-        gauges.resident_bytes.set(gauge(process.resident_bytes));
-        gauges.open_files.set(gauge(process.open_files));
-    }
-
-    fn observe_single_groups(&self, seen: &Observed) {
-        let gauges = &self.observed;
-        gauges.group_memory.set(gauge(seen.group_memory as u64));
-        gauges.group_series_omitted.set(gauge(seen.group_series_omitted as u64));
-        gauges.group_state.clear();
-        gauges.group_members.clear();
-        gauges.group_lag.clear();
-        for ObservedGroup { group, state, members, lags } in &seen.single_groups {
-            gauges.group_state.get_or_create(&GroupStateLabels { group: group.clone(), state }).set(1);
-            gauges.group_members.get_or_create(&GroupLabels { group: group.clone() }).set(gauge(*members as u64));
-            for (topic, partition, lag) in lags {
-                let labels = LagLabels { group: group.clone(), topic: topic.clone(), partition: *partition };
-                gauges.group_lag.get_or_create(&labels).set(*lag);
-            }
-        }
     }
 
     /// Drops the counters of topics that are gone: names are the clients' choice, and must not pile up.
@@ -455,15 +257,6 @@ impl Metrics {
     }
 }
 
-fn gauge(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Brings a counter up to a total that is counted elsewhere.
-fn raise(counter: &Counter<u64, AtomicU64>, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -479,6 +272,8 @@ mod tests {
                 lags: vec![("orders".into(), 1, 42)],
             }],
             group_series_omitted: 7,
+            transactions: vec![("Ongoing", 2)],
+            timed_out_transactions: 4,
             certificates: vec![("clients".to_owned(), 1_900_000_000)],
             denied_operations: 3,
             ..Observed::default()
@@ -506,6 +301,8 @@ mod tests {
             "lockgate_group_members{group=\"a\\\"b\"} 3",
             "lockgate_group_lag{group=\"a\\\"b\",topic=\"orders\",partition=\"1\"} 42",
             "lockgate_group_series_omitted 7",
+            "lockgate_transactions{state=\"Ongoing\"} 2",
+            "lockgate_transactions_timed_out_total 4",
             "lockgate_certificate_expiry_timestamp_seconds{listener=\"clients\"} 1900000000",
             "lockgate_denied_operations_total 3",
             "process_start_time_seconds 1800000000",

@@ -1,5 +1,5 @@
-//! A small issuer of tokens: signs them, publishes its keys over HTTP, hands tokens to clients, and changes its keys when a
-//! test says so.
+//! A small issuer of tokens: signs them, publishes its keys over HTTP or HTTPS, hands tokens to clients, and changes its
+//! keys when a test says so.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// Whom the tokens are from, and for whom.
@@ -67,23 +69,46 @@ struct State {
 /// An issuer at work, on a port of its own.
 pub struct Issuer {
     address: SocketAddr,
+    scheme: &'static str,
     state: Arc<Mutex<State>>,
 }
 
 impl Issuer {
     pub fn start() -> Result<Self> {
+        Self::listen(None)
+    }
+
+    /// An issuer that speaks HTTPS, and the authority that vouches for it (PEM).
+    pub fn start_with_tls() -> Result<(Self, String)> {
+        let mut authority = rcgen::CertificateParams::new(Vec::new())?;
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate()?;
+        let pem = authority.self_signed(&key)?.pem();
+        let signer = rcgen::Issuer::from_params(&authority, &key);
+        let server_key = rcgen::KeyPair::generate()?;
+        let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&server_key, &signer)?;
+        let private = PrivateKeyDer::try_from(server_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![server.der().clone()], private)?;
+        Ok((Self::listen(Some(Arc::new(config)))?, pem))
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let key = Key::new("key-0".to_owned())?;
         let state = Arc::new(Mutex::new(State { key, lifetime: 300, down: false, handed_out: 0, made: 1 }));
         let shared = state.clone();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that goes away is its own problem.
-                let _ = answer(stream, &shared);
+                // A client that goes away, or does not trust the certificate, is its own problem.
+                let _ = serve(stream, tls.clone(), &shared);
             }
         });
-        Ok(Self { address, state })
+        Ok(Self { address, scheme, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,12 +116,12 @@ impl Issuer {
     }
 
     pub fn keys_url(&self) -> String {
-        format!("http://{}/keys", self.address)
+        format!("{}://{}/keys", self.scheme, self.address)
     }
 
     /// Where clients get a token for `app`, by POST.
     pub fn token_url(&self) -> String {
-        format!("http://{}/token", self.address)
+        format!("{}://{}/token", self.scheme, self.address)
     }
 
     /// The claims of a good token.
@@ -157,9 +182,16 @@ impl Issuer {
     }
 }
 
-fn answer(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
+fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, state: &Mutex<State>) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
+    match tls {
+        Some(config) => answer(StreamOwned::new(ServerConnection::new(config)?, stream), state),
+        None => answer(stream, state),
+    }
+}
+
+fn answer(stream: impl Read + Write, state: &Mutex<State>) -> Result<()> {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let path = line.split(' ').nth(1).context("no path")?.to_owned();
@@ -193,10 +225,12 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
         _ => ("404 Not Found", json!({})),
     };
     let body = body.to_string();
+    let mut stream = reader.into_inner();
     write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )?;
+    stream.flush()?;
     Ok(())
 }

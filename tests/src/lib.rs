@@ -31,3 +31,9 @@ pub fn until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// A figure that sets how long a test with faults runs, times `LOCKGATE_LONGER` when that is set (`make test-long`).
+pub fn longer<T: std::ops::Mul<Output = T> + From<u8>>(short: T) -> T {
+    let times = std::env::var("LOCKGATE_LONGER").ok().and_then(|times| times.parse::<u8>().ok());
+    short * T::from(times.unwrap_or(1).max(1))
+}

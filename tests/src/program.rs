@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::until;
 use crate::wire::Login;
+use crate::{longer, until};
 
 /// Longest run of one program.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -61,12 +61,13 @@ pub fn run(command: &[PathBuf], scenarios: &[&str], surroundings: &Surroundings)
         .env("LG_PASSWORD", &surroundings.login.password)
         .env("LG_MECHANISM", surroundings.mechanism)
         .env("LG_PREFIX", &surroundings.prefix)
+        .env("LG_LONGER", longer::<u32>(1).to_string())
         .stdin(Stdio::null())
         .stdout(output.reopen()?)
         .stderr(errors.reopen()?)
         .spawn()
         .with_context(|| program.display().to_string())?;
-    let ended = until(PATIENCE, "the client program ends", || child.try_wait().ok().flatten());
+    let ended = until(PATIENCE * longer::<u32>(1), "the client program ends", || child.try_wait().ok().flatten());
     if ended.is_err() {
         let _ = child.kill();
         let _ = child.wait();

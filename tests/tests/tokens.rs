@@ -193,6 +193,27 @@ fn keys_rotate_and_the_issuer_may_be_away() -> Result<()> {
 }
 
 #[test]
+fn keys_come_over_https_from_whom_the_authority_vouches_for() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (issuer, authority) = Issuer::start_with_tls()?;
+    let (_, stranger) = Issuer::start_with_tls()?;
+    for (name, pem, trusted) in [("authority.pem", authority, true), ("stranger.pem", stranger, false)] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem)?;
+        let mut tables = issuer.settings();
+        tables.push(format!("ca_file = {path:?}"));
+        let listener = vec!["mechanisms = [\"OAUTHBEARER\", \"SCRAM-SHA-256\"]".to_owned()];
+        let broker = Broker::start(&Options { listener, tables, ..Options::default() })?;
+        let mut connection = Connection::tls(broker.address(), tls_config(&broker.ca_path())?)?;
+        let answer = bearer(&mut connection, &issuer.sign(&issuer.claims(300))?)?;
+        ensure!((answer.error_code == 0 && answer.auth_bytes.is_empty()) == trusted, "{name}: {answer:?}");
+        let told = broker.log_text().contains("certificate");
+        ensure!(trusted || told, "the log does not say why there are no keys\n{}", broker.log_tail());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_connection_lives_as_long_as_its_token_or_the_next() -> Result<()> {
     let scene = Scene::set(&[])?;
     let token = |seconds| scene.issuer.sign(&scene.issuer.claims(seconds));

@@ -6,11 +6,16 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use kafka_protocol::messages::{EndTxnRequest, InitProducerIdRequest, ProduceRequest, TransactionalId};
+use kafka_protocol::protocol::StrBytes;
 use lockgate_client::admin::{AclOperation, AclResourceType};
+use lockgate_tests::batch::Batch;
 use lockgate_tests::broker::{Broker, Options};
+use lockgate_tests::longer;
 use lockgate_tests::operator::Operator;
 use lockgate_tests::program::{Surroundings, installed, run, workspace};
-use lockgate_tests::wire::Login;
+use lockgate_tests::requests::{produce_request, produced};
+use lockgate_tests::wire::{Connection, Login, check};
 use rand::Rng;
 
 const PREFIX: &str = "txn-";
@@ -58,14 +63,62 @@ fn clients_commit_abort_fence_and_time_out() -> Result<()> {
     run(&program()?, &scenarios, &surroundings).map(drop).map_err(|error| error.context(broker.log_tail()))
 }
 
+/// Nothing may overtake the first batch of a transaction, which waits for the coordinator.
+#[test]
+fn batches_sent_at_once_begin_a_transaction_in_their_order() -> Result<()> {
+    const PIPELINED: i32 = 5;
+    const TRANSACTIONAL: i16 = 0x10;
+    // The first version whose clients leave it to the broker to add partitions.
+    const PRODUCE: i16 = 12;
+    let broker = Broker::start(&Options { plaintext: true, ..Options::default() })?;
+    Operator::of(&broker)?.topic("txn-pipelined", 1, &[])?;
+    let mut connection = Connection::plain(broker.plaintext_address())?;
+    let id = TransactionalId(StrBytes::from_static_str("txn-pipelined"));
+    let init = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+    let init = init.with_transactional_id(Some(id.clone()));
+    let producer = connection.call(&init, 5)?;
+    check(producer.error_code, "InitProducerId")?;
+    let (mut producer_id, mut epoch) = (producer.producer_id, producer.producer_epoch);
+    for transaction in 0..20 {
+        let mut sent = Vec::new();
+        for sequence in 0..PIPELINED {
+            let batch = Batch {
+                producer_id: producer_id.0,
+                producer_epoch: epoch,
+                base_sequence: sequence,
+                attributes: TRANSACTIONAL,
+                ..Batch::of([format!("{transaction}-{sequence}")])
+            };
+            let request = produce_request("txn-pipelined", 0, -1, batch.encode().freeze());
+            sent.push(connection.send(&request.with_transactional_id(Some(id.clone())), PRODUCE)?);
+        }
+        let mut offsets = Vec::new();
+        for correlation in sent {
+            let (code, offset) = produced(&connection.answer::<ProduceRequest>(PRODUCE, correlation)?)?;
+            check(code, &format!("Produce in transaction {transaction}"))?;
+            offsets.push(offset);
+        }
+        ensure!(offsets.is_sorted_by(|one, next| one < next), "{offsets:?}");
+        let end = EndTxnRequest::default()
+            .with_transactional_id(id.clone())
+            .with_producer_id(producer_id)
+            .with_producer_epoch(epoch)
+            .with_committed(true);
+        let ended = connection.call(&end, 5)?;
+        check(ended.error_code, "EndTxn")?;
+        (producer_id, epoch) = (ended.producer_id, ended.producer_epoch);
+    }
+    Ok(())
+}
+
 #[test]
 fn every_input_comes_out_exactly_once_while_the_broker_is_killed() -> Result<()> {
     let _turn = one_at_a_time();
     let (mut broker, surroundings) = start(&["eos-in", "eos-out"])?;
     let command = program()?;
     let client = thread::spawn(move || run(&command, &["exactly_once"], &surroundings).map(drop));
-    let mut kills = 0;
-    while !client.is_finished() && kills < 8 {
+    let mut kills: u32 = 0;
+    while !client.is_finished() && kills < longer::<u32>(8) {
         thread::sleep(Duration::from_millis(rand::rng().random_range(1000..3500)));
         broker.kill()?;
         broker.start_again()?;

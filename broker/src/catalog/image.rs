@@ -64,6 +64,8 @@ pub struct Image {
     pub users: Arc<BTreeMap<String, Arc<User>>>,
     /// Dynamic broker configs set through the API, under Kafka's names.
     pub broker_configs: Arc<BTreeMap<String, String>>,
+    /// Configs of consumer groups, under Kafka's names. No group is without one.
+    pub group_configs: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     /// No entity is without a value.
     pub quotas: Arc<BTreeMap<QuotaEntity, QuotaValues>>,
     /// First producer id that no block has handed out.
@@ -119,6 +121,19 @@ impl Image {
                     None => configs.remove(name),
                 };
             }
+            CatalogRecord::GroupConfig { group, name, value: Some(value) } => {
+                let groups = Arc::make_mut(&mut self.group_configs);
+                groups.entry(group.clone()).or_default().insert(name.clone(), value.clone());
+            }
+            CatalogRecord::GroupConfig { group, name, value: None } => {
+                let groups = Arc::make_mut(&mut self.group_configs);
+                if let Some(configs) = groups.get_mut(group) {
+                    configs.remove(name);
+                    if configs.is_empty() {
+                        groups.remove(group);
+                    }
+                }
+            }
             CatalogRecord::ClientQuota { entity, key, value: Some(value) } => {
                 let quotas = Arc::make_mut(&mut self.quotas);
                 quotas.entry(entity.clone()).or_default().insert(*key, *value);
@@ -154,6 +169,13 @@ impl Image {
                 .iter()
                 .map(|(name, value)| CatalogRecord::BrokerConfig { name: name.clone(), value: Some(value.clone()) }),
         );
+        for (group, configs) in self.group_configs.iter() {
+            records.extend(configs.iter().map(|(name, value)| CatalogRecord::GroupConfig {
+                group: group.clone(),
+                name: name.clone(),
+                value: Some(value.clone()),
+            }));
+        }
         for (entity, values) in self.quotas.iter() {
             records.extend(values.iter().map(|(key, value)| CatalogRecord::ClientQuota {
                 entity: entity.clone(),

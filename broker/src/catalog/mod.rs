@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod broker_config;
+pub mod group_config;
 mod image;
 #[cfg(test)]
 pub(crate) mod memory_log;
@@ -151,6 +152,7 @@ impl Writer {
     /// A failed snapshot leaves a longer log and nothing else behind, so it is only reported.
     async fn snapshot_if_long(&mut self, image: &Image) {
         let objects = image.topics.len() + image.acls.len() + image.users.len() + image.broker_configs.len();
+        let objects = objects + image.group_configs.values().map(|configs| configs.len()).sum::<usize>();
         let needed = objects + image.quotas.values().map(|values| values.len()).sum::<usize>();
         if self.records_in_log < needed * 2 + SNAPSHOT_SLACK {
             return;

@@ -34,6 +34,12 @@ pub enum CatalogRecord {
         name: String,
         value: Option<String>,
     },
+    /// One config of one consumer group; without a value it is removed.
+    GroupConfig {
+        group: String,
+        name: String,
+        value: Option<String>,
+    },
     /// One rate of one entity; without a value it is removed.
     ClientQuota {
         entity: QuotaEntity,

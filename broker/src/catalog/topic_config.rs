@@ -17,13 +17,14 @@ pub enum ConfigType {
     List = 7,
 }
 
-/// Where a value comes from. The numbers are Kafka's wire codes; a smaller one wins.
+/// Where a value comes from. The numbers are Kafka's wire codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigSource {
     Topic = 1,
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// Which values are valid.

@@ -84,25 +84,42 @@ fn milliseconds(spent: Duration) -> f64 {
     spent.as_secs_f64() * 1000.0
 }
 
-/// Appends at once; the future waits for what the client's acks demand. Also how long a quota mutes the connection (ms).
-pub(super) fn append(services: &Arc<Services>, context: &Context, request: Request) -> (Answer, i32) {
+/// A produce request that was begun.
+pub(super) struct Appending {
+    /// Waits for what the client's acks demand.
+    pub(super) answer: Answer,
+    /// How long a quota mutes the connection.
+    pub(super) throttle_ms: i32,
+    /// Nothing is appended yet: a coordinator is asked first, and what is pipelined behind must not overtake it.
+    pub(super) verifying: bool,
+}
+
+impl Appending {
+    fn failed(error: ProtocolError) -> Self {
+        Self { answer: Box::pin(async { Err(error) }), throttle_ms: 0, verifying: false }
+    }
+}
+
+/// Appends at once, unless a transaction begins.
+pub(super) fn append(services: &Arc<Services>, context: &Context, request: Request) -> Appending {
     let (version, correlation_id) = (request.version, request.correlation_id);
     let size = request.body.len();
     let quotas = &services.quotas;
     let began = quotas.limits(QuotaKey::RequestPercentage).then(Instant::now);
     let decoded = match request.decode::<ProduceRequest>() {
         Ok(decoded) => decoded,
-        Err(error) => return (Box::pin(async { Err(error) }), 0),
+        Err(error) => return Appending::failed(error),
     };
     drop(request);
     let producing = produce(services, context, decoded);
     if matches!(&producing, Producing::Written(produced) if produced.failed_silently()) {
-        return (Box::pin(async { Err(ProtocolError::Unacknowledged) }), 0);
+        return Appending::failed(ProtocolError::Unacknowledged);
     }
     let bandwidth = quotas.charge(QuotaKey::ProducerByteRate, context.client(), size as f64);
     let time = began.map(|began| milliseconds(began.elapsed()));
     let time = time.map_or(0, |spent| quotas.charge(QuotaKey::RequestPercentage, context.client(), spent));
     let throttle_ms = bandwidth.max(time);
+    let verifying = matches!(&producing, Producing::Verifying(_));
     let answer = Box::pin(async move {
         let mut produced = match producing {
             Producing::Written(produced) => produced,
@@ -116,7 +133,7 @@ pub(super) fn append(services: &Arc<Services>, context: &Context, request: Reque
         let response = produced.finish().await.map(|response| encode(&response, version, correlation_id));
         Ok(Made { response: response.transpose()?, throttle_ms: 0 })
     });
-    (answer, throttle_ms)
+    Appending { answer, throttle_ms, verifying }
 }
 
 /// ApiVersions of a version we do not know is answered in version 0, with the list.

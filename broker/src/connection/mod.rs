@@ -35,7 +35,7 @@ use crate::metrics::{Outcome, Traffic};
 use crate::protocol::Response;
 use crate::protocol::api::{ProtocolError, Request};
 use crate::service::{Context, Services};
-use answer::{Answer, Made, answer, append, changes_things, versions};
+use answer::{Answer, Appending, Made, answer, append, changes_things, versions};
 use authentication::{Authentication, Progress};
 use budget::Share;
 use frames::{Frame, FrameError, Frames};
@@ -103,12 +103,14 @@ struct Begun {
     api: ApiKey,
     /// It holds a share of the memory for large requests.
     large: bool,
+    /// The next request waits for its answer, though it is of the same lane.
+    first: bool,
     at: Instant,
 }
 
 impl Begun {
     fn new(api: ApiKey, large: bool, answer: Answer) -> Self {
-        Self { answer, made: None, api, large, at: Instant::now() }
+        Self { answer, made: None, api, large, first: false, at: Instant::now() }
     }
 }
 
@@ -332,7 +334,8 @@ impl<T: Transport> Connection<T> {
         let lane = Lane::of(request.api.key);
         // One large request of a connection at a time: pipelining is not a way to more memory.
         let crowded = frame.budget.is_some() && self.answers.iter().any(|begun| begun.large);
-        let may_begin = self.answers.is_empty() || lane == self.lane && lane != Lane::Alone && !crowded;
+        let ordered = !self.answers.iter().any(|begun| begun.first);
+        let may_begin = self.answers.is_empty() || lane == self.lane && lane != Lane::Alone && !crowded && ordered;
         if !may_begin {
             self.held = Some(request);
             self.held_budget = frame.budget;
@@ -372,10 +375,11 @@ impl<T: Transport> Connection<T> {
         let large = budget.is_some() && api != ApiKey::Produce;
         let answer: Answer = match api {
             ApiKey::Produce => {
-                let (answer, throttle_ms) = append(&self.services, &context, request);
+                let Appending { answer, throttle_ms, verifying } = append(&self.services, &context, request);
                 // From now on, so that what is pipelined behind it is not begun on credit.
                 self.mute(throttle_ms);
-                answer
+                self.answers.push_back(Begun { first: verifying, ..Begun::new(api, large, answer) });
+                return Ok(());
             }
             ApiKey::ApiVersions => Box::pin(async move { versions(&request).map(Made::from) }),
             ApiKey::SaslAuthenticate => {

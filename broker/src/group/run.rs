@@ -63,7 +63,7 @@ impl Coordinator {
         loop {
             match Loaded::read(&*self.log, shard.partition).await {
                 Ok(loaded) => {
-                    let groups = loaded.into_groups(&self.settings, self.now());
+                    let groups = loaded.into_groups(&self.settings, &self.catalog.image(), self.now());
                     for cell in shard.publish(groups) {
                         // Sets the timers of the restarted sessions, too.
                         self.with(&cell, |group, now| self.remove_stale(&cell, group, now));

@@ -13,6 +13,7 @@ use super::consumer::records::ConsumerRecord;
 use super::offsets::TopicPartition;
 use super::records::{GroupValue, Key, OffsetValue, RecordError};
 use super::state::{Group, Now};
+use crate::catalog::Image;
 use crate::log::records::Record;
 use crate::log::{EndMarker, Entry, LogError};
 use crate::state_topic::StateLog;
@@ -257,7 +258,7 @@ impl Loaded {
     }
 
     /// The groups, ready to serve. Offsets without a group belong to consumers that assign partitions themselves.
-    pub(super) fn into_groups(mut self, settings: &Arc<Settings>, now: Now) -> Vec<Group> {
+    pub(super) fn into_groups(mut self, settings: &Arc<Settings>, image: &Image, now: Now) -> Vec<Group> {
         let mut groups: HashMap<Arc<str>, Group> = self
             .groups
             .drain()
@@ -269,7 +270,7 @@ impl Loaded {
         }
         for (id, consumer) in self.consumers {
             let Some(mut consumer) = consumer.loaded(settings) else { continue };
-            consumer.start_sessions(now);
+            consumer.start_sessions(image, now);
             let group = groups.entry(Arc::clone(&id)).or_insert_with(|| Group::new(id, Arc::clone(settings), now));
             group.consumer = Some(Box::new(consumer));
         }

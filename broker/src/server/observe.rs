@@ -10,6 +10,7 @@ use crate::metrics::{Observed, ObservedGroup};
 use crate::service::Services;
 use crate::store::{PartitionId, Store};
 use crate::tls::ServerTls;
+use crate::txn::Status;
 
 /// What has to be looked at.
 pub(super) struct Observer {
@@ -62,6 +63,7 @@ impl Observer {
         let (single_groups, group_series_omitted) = self.single_groups(&image);
         let space = self.store.space();
         let quotas = &self.services.quotas;
+        let transactions = self.services.transactions.counts();
         let (denied_operations, authentication_failures) = self.services.authorizer.audit().totals();
         Observed {
             topic_bytes: image
@@ -82,6 +84,10 @@ impl Observer {
                 .map(|(key, total)| (key.name(), total.requests, total.milliseconds))
                 .collect(),
             quota_clients: quotas.counted(),
+            transactions: Status::ALL
+                .map(|status| (status.name(), transactions.get(&status).copied().unwrap_or(0)))
+                .into(),
+            timed_out_transactions: self.services.transactions.timed_out(),
             token_keys: self
                 .services
                 .authenticator

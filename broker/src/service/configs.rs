@@ -1,4 +1,4 @@
-//! Configs of topics and of the broker: which resources there are, and how changes are decided.
+//! Configs of topics, of the broker and of consumer groups: which resources there are, and how changes are decided.
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -8,14 +8,15 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Services, topics};
-use crate::catalog::broker_config;
 use crate::catalog::topic_config::{self, ConfigType, TopicConfig, TopicDefaults, log_config};
-use crate::catalog::{CatalogRecord, Image, Topic, TopicName};
+use crate::catalog::{CatalogRecord, Image, Topic, TopicName, broker_config, group_config};
 use crate::config::Config;
+use crate::group::limits::MAX_NAME_BYTES;
 
 /// Kafka's wire codes of resources that have configs.
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const GROUP: i8 = 32;
 
 /// Why a resource's configs are not shown or changed: the code and a sentence.
 pub(super) type ConfigsError = (ResponseError, String);
@@ -27,6 +28,8 @@ pub(super) enum Resource {
     Broker,
     /// The defaults of all brokers.
     Brokers,
+    /// A consumer group, whether there is one of that name or not.
+    Group(String),
 }
 
 /// Finds a resource by its type and name on the wire.
@@ -50,6 +53,13 @@ pub(super) fn resource(image: &Image, config: &Config, kind: i8, name: &str) -> 
             }
             Err(_) => Err((ResponseError::InvalidRequest, format!("Broker id must be an integer, but it is: {name}"))),
         },
+        GROUP if name.is_empty() => {
+            Err((ResponseError::InvalidRequest, "Default group resources are not allowed.".to_owned()))
+        }
+        GROUP if name.len() > MAX_NAME_BYTES => {
+            Err((ResponseError::InvalidRequest, format!("A group's name has at most {MAX_NAME_BYTES} bytes")))
+        }
+        GROUP => Ok(Resource::Group(name.to_owned())),
         kind => Err((ResponseError::InvalidRequest, format!("Resources of type {kind} have no configs here"))),
     }
 }
@@ -156,7 +166,21 @@ fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec
             let configs = edited(current, edits, dynamic, |config| defaults.first(config))?;
             let next = TopicDefaults { dynamic: &configs, ..defaults };
             topic_config::validate_together(&BTreeMap::new(), &next).map_err(invalid)?;
-            Ok(difference(&image.broker_configs, &configs))
+            let record = |name, value| CatalogRecord::BrokerConfig { name, value };
+            Ok(difference(&image.broker_configs, &configs, record))
+        }
+        Resource::Group(group) => {
+            let none = BTreeMap::new();
+            let own = image.group_configs.get(&group).unwrap_or(&none);
+            let known = |name: &str| {
+                let config = group_config::find(name).map(|config| (config, config.name));
+                config.ok_or_else(|| invalid(format!("Unknown group config name: {name}")))
+            };
+            let current = if alteration.replace { &none } else { own };
+            let configs = edited(current, edits, known, |config| config.default)?;
+            group_config::validate_together(&configs, &config.groups).map_err(invalid)?;
+            let record = |name, value| CatalogRecord::GroupConfig { group: group.clone(), name, value };
+            Ok(difference(own, &configs, record))
         }
     }
 }
@@ -176,13 +200,15 @@ fn dynamic(name: &str) -> Result<(&'static TopicConfig, &'static str), ConfigsEr
         .ok_or_else(|| invalid(format!("Unknown broker config name: {name}")))
 }
 
-/// The records that lead from one set of broker configs to another.
-fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<CatalogRecord> {
+/// The records that lead from one set of configs to another.
+fn difference(
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+    record: impl Fn(String, Option<String>) -> CatalogRecord,
+) -> Vec<CatalogRecord> {
     let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| (name, None));
     let set = new.iter().filter(|(name, value)| old.get(*name) != Some(value)).map(|(name, value)| (name, Some(value)));
-    gone.chain(set)
-        .map(|(name, value)| CatalogRecord::BrokerConfig { name: name.clone(), value: value.cloned() })
-        .collect()
+    gone.chain(set).map(|(name, value)| record(name.clone(), value.cloned())).collect()
 }
 
 /// Applies edits to a set of configs. `known` finds a config and the name under which this set has it; `in_effect`
@@ -233,12 +259,14 @@ fn edited<'a>(
 /// Tells the partitions that are open.
 fn configure(services: &Services, alteration: &Alteration) {
     let image = services.catalog.image();
-    if alteration.resource_type == TOPIC {
-        if let Some(topic) = image.topic(&alteration.resource_name) {
-            configure_topic(services, topic.clone());
+    match alteration.resource_type {
+        TOPIC => {
+            let topic = image.topic(&alteration.resource_name);
+            topic.into_iter().for_each(|topic| configure_topic(services, topic.clone()));
         }
-    } else {
-        image.topics.values().for_each(|topic| configure_topic(services, topic.clone()));
+        BROKER => image.topics.values().for_each(|topic| configure_topic(services, topic.clone())),
+        // Groups look at the catalog.
+        _ => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! DescribeConfigs: values with where they come from, and what else they could be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
@@ -12,9 +12,10 @@ use kafka_protocol::protocol::StrBytes;
 use super::configs::{ConfigsError, Resource, resource};
 use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
+use crate::catalog::Image;
 use crate::catalog::broker_config::{self, FixedConfig};
+use crate::catalog::group_config::{self, GROUP_CONFIGS};
 use crate::catalog::topic_config::{ConfigSource, ConfigType, TOPIC_CONFIGS, TopicConfig, TopicDefaults};
-use crate::catalog::{Image, Topic};
 use crate::config::Config;
 
 impl Service for DescribeConfigsRequest {
@@ -78,7 +79,8 @@ fn describe(
     Ok(match resource(image, config, asked.resource_type, &asked.resource_name)? {
         Resource::Topic(topic) => {
             let known = TOPIC_CONFIGS.iter().filter(|known| asked_for(known.name));
-            known.map(|known| topic_value(&topic, known, &defaults).result(wanted)).collect()
+            let own = Some(&topic.configs);
+            known.map(|known| own_value(own, ConfigSource::Topic, known, &defaults).result(wanted)).collect()
         }
         Resource::Broker => {
             let fixed = broker_config::fixed(config).filter(|fixed| asked_for(fixed.name));
@@ -88,6 +90,13 @@ fn describe(
         Resource::Brokers => {
             let set = dynamic.filter(|known| image.broker_configs.contains_key(known.broker_name));
             set.map(|known| broker_value(known, &defaults).result(wanted)).collect()
+        }
+        Resource::Group(group) => {
+            let file = group_config::from_file(&config.groups);
+            let defaults = TopicDefaults { file: &file, dynamic: &image.broker_configs };
+            let own = image.group_configs.get(&group);
+            let known = GROUP_CONFIGS.iter().filter(|known| asked_for(known.name));
+            known.map(|known| own_value(own, ConfigSource::Group, known, &defaults).result(wanted)).collect()
         }
     })
 }
@@ -102,8 +111,14 @@ struct Described {
     values: Vec<(ConfigSource, &'static str, String)>,
 }
 
-fn topic_value(topic: &Topic, known: &'static TopicConfig, defaults: &TopicDefaults) -> Described {
-    let own = topic.configs.get(known.name).map(|value| (ConfigSource::Topic, known.name, value.clone()));
+/// The value of a topic or group, whose own configs come before the broker's.
+fn own_value(
+    own: Option<&BTreeMap<String, String>>,
+    source: ConfigSource,
+    known: &'static TopicConfig,
+    defaults: &TopicDefaults,
+) -> Described {
+    let own = own.and_then(|own| own.get(known.name)).map(|value| (source, known.name, value.clone()));
     let broker_name = if known.broker_name.is_empty() { known.name } else { known.broker_name };
     let others = defaults.all(known).map(|(source, value)| (source, broker_name, value.to_owned()));
     let values = own.into_iter().chain(others).collect();
@@ -148,12 +163,10 @@ impl Described {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use kafka_protocol::ResponseError;
 
     use super::*;
-    use crate::catalog::{CatalogRecord, TopicName};
+    use crate::catalog::{CatalogRecord, Topic, TopicName};
 
     fn image() -> Image {
         let mut image = Image::default();
@@ -164,6 +177,8 @@ mod tests {
             replication_factor: 1,
             configs: BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]),
         }));
+        let (group, name) = ("payments".to_owned(), "consumer.session.timeout.ms".to_owned());
+        image.apply(&CatalogRecord::GroupConfig { group, name, value: Some("60000".to_owned()) });
         let name = "log.retention.ms".to_owned();
         image.apply(&CatalogRecord::BrokerConfig { name, value: Some("2000".to_owned()) });
         image
@@ -212,6 +227,21 @@ mod tests {
     }
 
     #[test]
+    fn a_groups_value_hides_the_brokers() {
+        let values = |group| -> Vec<_> {
+            let configs = ask(32, group, &[]).expect("any group can have configs");
+            configs
+                .iter()
+                .map(|one| (one.name.to_string(), one.value.as_deref().map(str::to_owned), one.config_source))
+                .collect()
+        };
+        let value = |name: &str, value: &str, source| (name.to_owned(), Some(value.to_owned()), source);
+        let interval = value("consumer.heartbeat.interval.ms", "5000", 5);
+        assert_eq!(values("payments"), [interval.clone(), value("consumer.session.timeout.ms", "60000", 8)]);
+        assert_eq!(values("orders"), [interval, value("consumer.session.timeout.ms", "45000", 5)]);
+    }
+
+    #[test]
     fn resources_that_do_not_exist() {
         for (kind, name, error) in [
             (2, "nothing", ResponseError::UnknownTopicOrPartition),
@@ -219,6 +249,7 @@ mod tests {
             (4, "2", ResponseError::InvalidRequest),
             (4, "one", ResponseError::InvalidRequest),
             (8, "1", ResponseError::InvalidRequest),
+            (32, "", ResponseError::InvalidRequest),
         ] {
             assert_eq!(ask(kind, name, &[]).expect_err("there is no such resource").0, error, "{kind} {name}");
         }

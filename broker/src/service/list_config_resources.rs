@@ -5,14 +5,13 @@ use kafka_protocol::messages::list_config_resources_response::ConfigResource;
 use kafka_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::configs::{BROKER, TOPIC};
+use super::configs::{BROKER, GROUP, TOPIC};
 use super::{Context, Service, Services};
 use crate::auth::{Authorized, Refusal};
 use crate::catalog::Image;
 
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 
 impl Service for ListConfigResourcesRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> ListConfigResourcesResponse {
@@ -28,8 +27,8 @@ impl Service for ListConfigResourcesRequest {
     }
 }
 
-/// Resources of these types, of all types when none is named. Types that Kafka knows and that have no configs here
-/// (loggers, client metrics, groups) are allowed and empty.
+/// Resources of these types, of all types when none is named: groups that have configs of their own. Types that Kafka
+/// knows and that have no configs here (loggers, client metrics) are allowed and empty.
 fn resources(image: &Image, node_id: i32, version: i16, types: &[i8]) -> Result<Vec<ConfigResource>, ResponseError> {
     let known: &[i8] =
         if version == 0 { &[CLIENT_METRICS] } else { &[TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP] };
@@ -46,6 +45,9 @@ fn resources(image: &Image, node_id: i32, version: i16, types: &[i8]) -> Result<
     }
     if wanted(BROKER) {
         resources.push(resource(BROKER, node_id.to_string()));
+    }
+    if wanted(GROUP) {
+        resources.extend(image.group_configs.keys().map(|group| resource(GROUP, group.clone())));
     }
     Ok(resources)
 }
@@ -67,15 +69,18 @@ mod tests {
             replication_factor: 1,
             configs: BTreeMap::new(),
         }));
+        let (group, name) = ("payments".to_owned(), "consumer.session.timeout.ms".to_owned());
+        image.apply(&CatalogRecord::GroupConfig { group, name, value: Some("60000".to_owned()) });
         let list = |version, types: &[i8]| -> Result<Vec<(i8, String)>, ResponseError> {
             let found = resources(&image, 7, version, types)?;
             Ok(found.iter().map(|one| (one.resource_type, one.resource_name.to_string())).collect())
         };
         let (orders, seven) = ((2, "orders".to_owned()), (4, "7".to_owned()));
-        assert_eq!(list(1, &[]), Ok(vec![orders.clone(), seven.clone()]));
+        let payments = (32, "payments".to_owned());
+        assert_eq!(list(1, &[]), Ok(vec![orders.clone(), seven.clone(), payments.clone()]));
         assert_eq!(list(1, &[4, 4]), Ok(vec![seven]));
         assert_eq!(list(1, &[2]), Ok(vec![orders]));
-        assert_eq!(list(1, &[8, 16, 32]), Ok(vec![]));
+        assert_eq!(list(1, &[8, 16, 32]), Ok(vec![payments]));
         assert_eq!(list(0, &[]), Ok(vec![]));
         for (version, kind) in [(1, 0), (1, 1), (1, -1), (1, 64), (0, 2)] {
             assert_eq!(list(version, &[kind]), Err(ResponseError::UnsupportedVersion), "type {kind} in {version}");

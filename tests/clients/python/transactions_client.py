@@ -10,7 +10,8 @@ import confluent_kafka as ck
 import scenarios as s
 
 # Exactly-once: inputs, and workers that transform them.
-INPUTS = int(os.environ.get("LG_INPUTS", "1500"))
+LONGER = int(os.environ.get("LG_LONGER", "1"))
+INPUTS = 1500 * LONGER
 WORKERS = 3
 
 
@@ -264,7 +265,7 @@ def exactly_once():
         time.sleep(0.01)
     assert feeder.flush(s.DEADLINE) == 0, "the input could not be written"
     want = sorted(str(i).encode() for i in range(INPUTS))
-    end = time.monotonic() + 2 * s.DEADLINE
+    end = time.monotonic() + 2 * s.DEADLINE * LONGER
     while True:
         try:
             found = sorted(read(sink))

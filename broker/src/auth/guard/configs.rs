@@ -1,4 +1,4 @@
-//! Configs of topics and of the broker.
+//! Configs of topics, of consumer groups and of the broker.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
@@ -9,8 +9,9 @@ use kafka_protocol::protocol::StrBytes;
 use crate::auth::{Access, Guarded, Refusal};
 use crate::catalog::acl::{CLUSTER_NAME, Operation, ResourceType};
 
-/// Kafka's wire code for a topic's configs.
+/// Kafka's wire codes of what is protected by its own name.
 const TOPIC: i8 = 2;
+const GROUP: i8 = 32;
 
 /// A resource whose configs the session may not see or change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +21,11 @@ pub struct DeniedConfigs {
     pub error: ResponseError,
 }
 
-/// Topics are protected one by one; everything else belongs to the cluster.
+/// Topics and groups are protected one by one; everything else belongs to the cluster.
 fn denied(access: &Access, operation: Operation, resource_type: i8, name: &StrBytes) -> Option<DeniedConfigs> {
     let (allowed, error) = match resource_type {
         TOPIC => (access.allows(operation, ResourceType::Topic, name), ResponseError::TopicAuthorizationFailed),
+        GROUP => (access.allows(operation, ResourceType::Group, name), ResponseError::GroupAuthorizationFailed),
         _ => (access.allows(operation, ResourceType::Cluster, CLUSTER_NAME), ResponseError::ClusterAuthorizationFailed),
     };
     (!allowed).then(|| DeniedConfigs { resource_type, resource_name: name.clone(), error })
@@ -105,12 +107,16 @@ mod tests {
             resource(2, "mine"),
             resource(2, "other"),
             resource(4, "1"),
+            resource(32, "other"),
         ]);
         let denied = request.guard(&access).expect("never refused as a whole");
         assert_eq!(request.resources, [resource(2, "mine")]);
         let errors: Vec<_> = denied.iter().map(|denied| (&*denied.resource_name, denied.error)).collect();
-        let expected =
-            [("other", ResponseError::TopicAuthorizationFailed), ("1", ResponseError::ClusterAuthorizationFailed)];
+        let expected = [
+            ("other", ResponseError::TopicAuthorizationFailed),
+            ("1", ResponseError::ClusterAuthorizationFailed),
+            ("other", ResponseError::GroupAuthorizationFailed),
+        ];
         assert_eq!(errors, expected);
     }
 }

@@ -112,7 +112,7 @@ impl ConsumerGroup {
             return Err(ResponseError::RebalanceInProgress);
         }
         let assignment = named_assignment(member, image);
-        let session = now.at + session_timeout(&member.profile, self.own());
+        let session = now.at + session_timeout(&member.profile, self.own().session_timeout);
         let deadlines = self.deadlines_of(&id);
         (deadlines.session, deadlines.sync) = (Some(session), None);
         Ok(Synced { protocol_type: sync.protocol_type.clone(), protocol: sync.protocol.clone(), assignment })
@@ -125,7 +125,7 @@ impl ConsumerGroup {
         let has_to_join = current.epoch < self.epoch.epoch
             || current.state == MemberState::UnrevokedPartitions
             || (current.state == MemberState::UnreleasedPartitions && !self.waits_for_unreleased(&id));
-        let session = now.at + session_timeout(&member.profile, self.own());
+        let session = now.at + session_timeout(&member.profile, self.own().session_timeout);
         self.deadlines_of(&id).session = Some(session);
         if has_to_join {
             self.expect_join(&id, now);

@@ -98,7 +98,7 @@ impl Coordinator {
         if written.is_ok() {
             consumer.appended();
             if is_new {
-                consumer.start_sessions(now);
+                consumer.start_sessions(world.image, now);
                 group.leave_classic(now);
             }
         } else {

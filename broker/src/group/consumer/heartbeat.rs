@@ -173,7 +173,8 @@ impl ConsumerGroup {
         let current = member.current.clone();
         let moved = state.as_ref() != Some(&current);
 
-        let session = now.at + self.own().session_timeout;
+        let times = self.times(world.image);
+        let session = now.at + times.session_timeout;
         let deadlines = self.deadlines_of(&id);
         deadlines.session = Some(session);
         // The member may have used the classic protocol before.
@@ -189,7 +190,7 @@ impl ConsumerGroup {
         Ok(Beaten {
             member: id,
             epoch: current.epoch,
-            heartbeat_interval: Some(self.own().heartbeat_interval),
+            heartbeat_interval: Some(times.heartbeat_interval),
             assignment: (beat.is_full() || changed).then(|| current.assigned.topics().map(by_topic).collect()),
         })
     }
@@ -318,10 +319,7 @@ pub(super) fn fenced(member: &str, instance: &str, by: &str) -> Refused {
     Refused::new(ResponseError::FencedInstanceId, message)
 }
 
-/// The session timeout that holds for a member.
-pub(super) fn session_timeout(profile: &Profile, settings: &ConsumerSettings) -> Duration {
-    match &profile.classic {
-        Some(classic) => milliseconds(classic.session_timeout_ms),
-        None => settings.session_timeout,
-    }
+/// The session timeout that holds for a member: members of the classic protocol bring their own.
+pub(super) fn session_timeout(profile: &Profile, group: Duration) -> Duration {
+    profile.classic.as_ref().map_or(group, |classic| milliseconds(classic.session_timeout_ms))
 }

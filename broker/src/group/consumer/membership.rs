@@ -106,11 +106,11 @@ impl ConsumerGroup {
     }
 
     /// Starts the clocks of a group that was loaded or made from a classic one.
-    pub(in crate::group) fn start_sessions(&mut self, now: Now) {
-        let settings = Arc::clone(&self.settings);
+    pub(in crate::group) fn start_sessions(&mut self, image: &Image, now: Now) {
+        let times = self.times(image);
         for (id, member) in &self.members {
             let deadlines = self.deadlines.entry(Arc::clone(id)).or_default();
-            deadlines.session = Some(now.at + session_timeout(&member.profile, &settings.consumer));
+            deadlines.session = Some(now.at + session_timeout(&member.profile, times.session_timeout));
             if member.current.state == MemberState::UnrevokedPartitions && !member.is_classic() {
                 deadlines.revocation = Some((member.current.epoch, now.at + member.profile.rebalance_timeout()));
             }

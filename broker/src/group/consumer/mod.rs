@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::{ConsumerSettings, Settings};
 use crate::catalog::Image;
+use crate::catalog::group_config::GroupTimes;
 use assignment::Assignment;
 pub use assignor::Assignor;
 pub use heartbeat::{Beaten, Heartbeat, Refused};
@@ -117,6 +118,12 @@ impl ConsumerGroup {
 
     fn own(&self) -> &ConsumerSettings {
         &self.settings.consumer
+    }
+
+    /// This group's own times, or everybody's.
+    fn times(&self, image: &Image) -> GroupTimes {
+        let ConsumerSettings { session_timeout, heartbeat_interval, .. } = *self.own();
+        GroupTimes { session_timeout, heartbeat_interval }.of(&self.id, image)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -113,3 +113,29 @@ fn a_resource_that_is_named_twice_is_refused_both_times() {
     let refused: Vec<_> = alterations.iter().map(|alteration| alteration.edits.is_err()).collect();
     assert_eq!(refused, [true, false, true]);
 }
+
+#[test]
+fn a_group_has_configs_before_it_has_members() {
+    let of_group = |image: &Image, edits: &[(&str, Edit)], replace| {
+        decide(image, &Config::default(), &alteration(GROUP, "payments", edits, replace))
+    };
+    let record = |name: &str, value: Option<&str>| CatalogRecord::GroupConfig {
+        group: "payments".to_owned(),
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    const SESSION: &str = "consumer.session.timeout.ms";
+    const INTERVAL: &str = "consumer.heartbeat.interval.ms";
+    let mut image = Image::default();
+    let made = of_group(&image, &[(SESSION, set("60000"))], false).expect("a valid change");
+    assert_eq!(made, [record(SESSION, Some("60000"))]);
+    made.iter().for_each(|record| image.apply(record));
+    let edits = [(INTERVAL, set("50000"))];
+    assert_eq!(of_group(&image, &edits, false), Ok(vec![record(INTERVAL, Some("50000"))]));
+    let error = of_group(&image, &edits, true).expect_err("the session's own timeout goes with the replacement");
+    assert!(error.0 == ResponseError::InvalidConfig && error.1.contains("must be greater than"), "{error:?}");
+    let removed = of_group(&image, &[(SESSION, Edit::Delete)], false);
+    assert_eq!(removed, Ok(vec![record(SESSION, None)]));
+    let unknown = of_group(&image, &[("share.session.timeout.ms", set("1"))], false).expect_err("not a config here");
+    assert_eq!(unknown.0, ResponseError::InvalidConfig);
+}

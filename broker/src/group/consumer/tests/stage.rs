@@ -184,7 +184,7 @@ impl Stage {
 
     pub(super) fn restart(&mut self) {
         self.group = self.reloaded();
-        self.group.start_sessions(self.now);
+        self.group.start_sessions(&self.image, self.now);
     }
 }
 
