@@ -89,3 +89,19 @@ $(SUITES)/kafka-python.done: $(wildcard $(SUITE_FILES)/kafka-python/*)
 	cp $(SUITE_FILES)/kafka-python/service.py $(SUITES)/kafka-python/test/
 	touch $(SUITES)/kafka-python/test/__init__.py
 	@touch $@
+
+# Apache Kafka, to compare with. Maven is on the machine or comes with `scripts/requirements test`.
+KAFKA := $(TEST_CACHE)/kafka
+
+.PHONY: kafka-deps
+kafka-deps: $(KAFKA)/server.done
+
+$(KAFKA)/server.done: tests/kafka/pom.xml
+	@mkdir -p $(KAFKA)
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(KAFKA)/server
+	@touch $@
+
+.PHONY: differential
+differential: kafka-deps ## The same requests to Apache Kafka and to the broker, answers compared field by field
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/differential

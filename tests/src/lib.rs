@@ -4,8 +4,10 @@
 pub mod batch;
 pub mod broker;
 pub mod conformance;
+pub mod differential;
 pub mod floor;
 pub mod issuer;
+pub mod kafka;
 pub mod ledger;
 pub mod operator;
 pub mod program;

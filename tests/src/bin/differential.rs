@@ -1,0 +1,22 @@
+//! `make conformance-kafka`, its first part: the same requests to Apache Kafka and to Lockgate.
+//!
+//! `differential [SCENARIO]…` plays all scenarios, or those that are named.
+
+use anyhow::{Result, ensure};
+use lockgate_tests::differential::scenarios::ALL;
+use lockgate_tests::differential::{Pair, check, compare};
+
+fn main() -> Result<()> {
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let unknown: Vec<_> = named.iter().filter(|name| ALL.iter().all(|scenario| scenario.name != **name)).collect();
+    let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+    ensure!(unknown.is_empty(), "{unknown:?} are no scenarios; there are {names:?}");
+    let chosen = |name: &str| named.is_empty() || named.iter().any(|one| one == name);
+    let scenarios: Vec<_> = ALL.iter().filter(|scenario| chosen(scenario.name)).collect();
+    let report = compare(&Pair::start()?, &scenarios)?;
+    for (difference, reason) in &report.meant {
+        println!("{} {}: {reason}", difference.step, difference.field);
+    }
+    println!("{} steps, {} fields, {} differences as listed", report.steps, report.fields, report.meant.len());
+    check(&report)
+}
