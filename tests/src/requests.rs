@@ -1,7 +1,10 @@
 //! The few requests that the tests speak themselves, without a client library.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
@@ -12,6 +15,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::until;
 use crate::wire::{Connection, check};
 
 /// The newest version that names topics.
@@ -26,7 +30,12 @@ pub fn topic_name(topic: &str) -> TopicName {
 /// A new producer id and its epoch.
 pub fn init_producer_id(connection: &mut Connection) -> Result<(i64, i16)> {
     let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
-    let answer = connection.call(&request, 4)?;
+    // A broker that has just started may still be busy with its transactions.
+    let not_yet = [ResponseError::CoordinatorLoadInProgress, ResponseError::CoordinatorNotAvailable];
+    let answer = until(Duration::from_secs(20), "a producer id is given", || match connection.call(&request, 4) {
+        Ok(answer) if not_yet.iter().any(|error| error.code() == answer.error_code) => None,
+        answer => Some(answer),
+    })??;
     check(answer.error_code, "InitProducerId")?;
     Ok((answer.producer_id.0, answer.producer_epoch))
 }

@@ -39,7 +39,7 @@ impl Service for CreateTopicsRequest {
                 }
                 continue;
             }
-            match wanted_topic(topic) {
+            match wanted_topic(topic, services.config.node_id) {
                 Ok(topic) => {
                     let partitions = partitions(services, &topic);
                     if !request.validate_only && !quota.take(partitions) {
@@ -87,8 +87,8 @@ fn denied_error() -> (ResponseError, String) {
     (ResponseError::TopicAuthorizationFailed, "not allowed to create this topic".to_owned())
 }
 
-/// A manual assignment is accepted for its shape: how many partitions, how many replicas each.
-fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, String)> {
+/// A manual assignment says how many partitions and replicas there are to be. It may name brokers that exist only.
+fn wanted_topic(topic: CreatableTopic, node_id: i32) -> Result<NewTopic, (ResponseError, String)> {
     let mut configs = BTreeMap::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
@@ -118,6 +118,10 @@ fn wanted_topic(topic: CreatableTopic) -> Result<NewTopic, (ResponseError, Strin
                 "a manual assignment names partitions 0, 1, 2 … once each, with equally many replicas".to_owned();
             return Err((ResponseError::InvalidReplicaAssignment, message));
         }
+        for assignment in &topic.assignments {
+            topics::check_replicas(&assignment.broker_ids, node_id)
+                .map_err(|message| (ResponseError::InvalidReplicaAssignment, message))?;
+        }
         wanted.partitions = indexes.len() as i32;
         wanted.replication_factor = replicas as i16;
     }
@@ -146,11 +150,8 @@ fn created(
     configs: Option<Vec<CreatableTopicConfigs>>,
     validate_only: bool,
 ) -> CreatableTopicResult {
-    let result = CreatableTopicResult::default().with_name(name).with_topic_id(if validate_only {
-        uuid::Uuid::nil()
-    } else {
-        topic.id
-    });
+    let id = if validate_only { uuid::Uuid::nil() } else { topic.id };
+    let result = CreatableTopicResult::default().with_name(name).with_topic_id(id).with_error_message(None);
     match configs {
         Some(configs) => result
             .with_num_partitions(topic.partitions)

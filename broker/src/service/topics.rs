@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::BrokerId;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -76,6 +77,18 @@ impl From<ChangeError<TopicError>> for TopicError {
             ChangeError::Refused(error) => error,
             ChangeError::Catalog(error) => TopicError::Catalog(error.to_string()),
         }
+    }
+}
+
+/// What is wrong with the brokers that a manual assignment names for one partition.
+pub(super) fn check_replicas(brokers: &[BrokerId], node_id: i32) -> Result<(), String> {
+    match brokers {
+        [] => Err("a partition of a manual assignment has no replica".to_owned()),
+        [broker] if broker.0 == node_id => Ok(()),
+        brokers => match brokers.iter().find(|broker| broker.0 != node_id) {
+            Some(unknown) => Err(format!("a manual assignment names broker {}, which does not exist", unknown.0)),
+            None => Err(format!("a manual assignment names broker {node_id} more than once for a partition")),
+        },
     }
 }
 

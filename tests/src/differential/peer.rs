@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kafka_protocol::protocol::Request;
 
 use super::Step;
@@ -104,7 +104,7 @@ impl Peer {
         R: Request,
         R::Response: Debug,
     {
-        let response = connection.call(request, version)?;
+        let response = connection.call(request, version).with_context(|| format!("{step} v{version}"))?;
         let fields = flatten(&response, &mut stand_in);
         self.keep(format!("{step} v{version}"), fields);
         Ok(response)
@@ -121,6 +121,17 @@ impl Peer {
             Err(_) => Fields::from([("connection".to_owned(), "closed".to_owned())]),
         };
         self.keep(format!("{step} v{version}"), fields);
+    }
+
+    /// Asks as a super user, on a connection of its own, which the question may end.
+    pub fn ask_once<R>(&mut self, step: &str, request: &R, version: i16) -> Result<()>
+    where
+        R: Request,
+        R::Response: Debug,
+    {
+        let mut admin = self.admin()?;
+        self.ask_in_vain(&mut admin, step, request, version);
+        Ok(())
     }
 
     /// Keeps something that a scenario found itself.

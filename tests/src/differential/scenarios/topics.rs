@@ -1,6 +1,8 @@
 //! Making, growing and deleting topics.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
@@ -13,7 +15,9 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use crate::differential::Peer;
-use crate::requests::topic_name;
+use crate::requests::{fetch, topic_name};
+use crate::until;
+use crate::wire::{Connection, check};
 
 const TIMEOUT_MS: i32 = 15_000;
 
@@ -22,6 +26,23 @@ fn topic(name: &str, partitions: i32, replicas: i16) -> CreatableTopic {
         .with_name(topic_name(name))
         .with_num_partitions(partitions)
         .with_replication_factor(replicas)
+}
+
+/// Makes a topic without keeping the answer.
+pub(super) fn make(
+    connection: &mut Connection,
+    name: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) -> Result<uuid::Uuid> {
+    let configs = configs.iter().map(|(name, value)| config(name, Some(value))).collect();
+    let answer = connection.call(&request(vec![topic(name, partitions, 1).with_configs(configs)]), 7)?;
+    let made = answer.topics.first().context("no answer for the topic")?;
+    check(made.error_code, "CreateTopics")?;
+    // Kafka answers before its own broker has heard of the topic.
+    let mut served = |index| fetch(connection, name, index, 0, 0).is_ok_and(|fetched| fetched.code == 0);
+    until(Duration::from_secs(20), "the topic is served", || (0..partitions).all(&mut served).then_some(()))?;
+    Ok(made.topic_id)
 }
 
 fn config(name: &str, value: Option<&str>) -> CreatableTopicConfig {
@@ -49,10 +70,10 @@ pub(super) fn create(peer: &mut Peer) -> Result<()> {
         let name = peer.own(&format!("v{version}"));
         let good = request(vec![topic(&name, 3, 1).with_configs(vec![config("retention.ms", Some("1000"))])]);
         if version >= 1 {
-            peer.ask(&mut admin, "only validated", &good.clone().with_validate_only(true), version)?;
+            peer.ask_once("only validated", &good.clone().with_validate_only(true), version)?;
         }
         peer.ask(&mut admin, "made", &good, version)?;
-        peer.ask(&mut admin, "made again", &good, version)?;
+        peer.ask_once("made again", &good, version)?;
     }
     let long = "x".repeat(250);
     let cases: Vec<(&str, Vec<CreatableTopic>)> = vec![
@@ -89,7 +110,7 @@ pub(super) fn create(peer: &mut Peer) -> Result<()> {
     ];
     for (step, topics) in cases {
         for version in [2, 5, 7] {
-            peer.ask(&mut admin, step, &request(topics.clone()).with_validate_only(true), version)?;
+            peer.ask_once(step, &request(topics.clone()).with_validate_only(true), version)?;
         }
     }
     Ok(())
@@ -113,22 +134,22 @@ pub(super) fn grow(peer: &mut Peer) -> Result<()> {
     peer.ask(&mut admin, "made", &request(vec![topic(&name, 2, 1)]), 7)?;
     for version in 0..=3 {
         let more = 3 + i32::from(version);
-        peer.ask(&mut admin, "only validated", &growth(&name, more, None).with_validate_only(true), version)?;
-        peer.ask(&mut admin, "grown", &growth(&name, more, None), version)?;
-        peer.ask(&mut admin, "as before", &growth(&name, more, None), version)?;
-        peer.ask(&mut admin, "fewer", &growth(&name, 1, None), version)?;
-        peer.ask(&mut admin, "none", &growth(&name, 0, None), version)?;
-        peer.ask(&mut admin, "unknown topic", &growth(&peer.own("nothing"), 3, None), version)?;
+        peer.ask_once("only validated", &growth(&name, more, None).with_validate_only(true), version)?;
+        peer.ask_once("grown", &growth(&name, more, None), version)?;
+        peer.ask_once("as before", &growth(&name, more, None), version)?;
+        peer.ask_once("fewer", &growth(&name, 1, None), version)?;
+        peer.ask_once("none", &growth(&name, 0, None), version)?;
+        peer.ask_once("unknown topic", &growth(&peer.own("nothing"), 3, None), version)?;
     }
-    peer.ask(&mut admin, "assigned", &growth(&name, 7, Some(&[&[1]])), 3)?;
-    peer.ask(&mut admin, "assigned to a stranger", &growth(&name, 8, Some(&[&[9]])), 3)?;
-    peer.ask(&mut admin, "too few assignments", &growth(&name, 9, Some(&[&[1]])), 3)?;
-    peer.ask(&mut admin, "assigned to nobody", &growth(&name, 8, Some(&[&[]])), 3)?;
+    peer.ask_once("assigned", &growth(&name, 7, Some(&[&[1]])), 3)?;
+    peer.ask_once("assigned to a stranger", &growth(&name, 8, Some(&[&[9]])), 3)?;
+    peer.ask_once("too few assignments", &growth(&name, 9, Some(&[&[1]])), 3)?;
+    peer.ask_once("assigned to nobody", &growth(&name, 8, Some(&[&[]])), 3)?;
     let mut twice = growth(&name, 9, None);
     twice.topics.extend(growth(&name, 10, None).topics);
-    peer.ask(&mut admin, "the same twice", &twice, 3)?;
+    peer.ask_once("the same twice", &twice, 3)?;
     let topics = Some(vec![MetadataRequestTopic::default().with_name(Some(topic_name(&name)))]);
-    peer.ask(&mut admin, "metadata", &MetadataRequest::default().with_topics(topics), 12)?;
+    peer.ask_once("metadata", &MetadataRequest::default().with_topics(topics), 12)?;
     Ok(())
 }
 
@@ -151,18 +172,18 @@ pub(super) fn delete(peer: &mut Peer) -> Result<()> {
     let name = peer.own("t");
     for version in 1..=5 {
         peer.ask(&mut admin, "made", &request(vec![topic(&name, 1, 1)]), 7)?;
-        peer.ask(&mut admin, "deleted beside unknown", &deletion(&[&name, &peer.own("nothing")]), version)?;
-        peer.ask(&mut admin, "deleted again", &deletion(&[&name]), version)?;
-        peer.ask(&mut admin, "bad name", &deletion(&["a b"]), version)?;
-        peer.ask(&mut admin, "nothing", &deletion(&[]), version)?;
+        peer.ask_once("deleted beside unknown", &deletion(&[&name, &peer.own("nothing")]), version)?;
+        peer.ask_once("deleted again", &deletion(&[&name]), version)?;
+        peer.ask_once("bad name", &deletion(&["a b"]), version)?;
+        peer.ask_once("nothing", &deletion(&[]), version)?;
     }
     let made = peer.ask(&mut admin, "made", &request(vec![topic(&name, 1, 1)]), 7)?;
     let id = made.topics.first().map_or(nil, |topic| topic.topic_id);
-    peer.ask(&mut admin, "by name and id", &deletion_of(&[(Some(&name), id)]), 6)?;
-    peer.ask(&mut admin, "by neither", &deletion_of(&[(None, nil)]), 6)?;
-    peer.ask(&mut admin, "by unknown id", &deletion_of(&[(None, unknown)]), 6)?;
-    peer.ask(&mut admin, "twice by name", &deletion_of(&[(Some(&name), nil), (Some(&name), nil)]), 6)?;
-    peer.ask(&mut admin, "by name and by its id", &deletion_of(&[(Some(&name), nil), (None, id)]), 6)?;
-    peer.ask(&mut admin, "by id", &deletion_of(&[(None, id)]), 6)?;
+    peer.ask_once("by name and id", &deletion_of(&[(Some(&name), id)]), 6)?;
+    peer.ask_once("by neither", &deletion_of(&[(None, nil)]), 6)?;
+    peer.ask_once("by unknown id", &deletion_of(&[(None, unknown)]), 6)?;
+    peer.ask_once("twice by name", &deletion_of(&[(Some(&name), nil), (Some(&name), nil)]), 6)?;
+    peer.ask_once("by name and by its id", &deletion_of(&[(Some(&name), nil), (None, id)]), 6)?;
+    peer.ask_once("by id", &deletion_of(&[(None, id)]), 6)?;
     Ok(())
 }
