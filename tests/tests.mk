@@ -6,7 +6,7 @@ TEST_VENV := $(TEST_CACHE)/venv
 CLIENTS := tests/clients
 
 .PHONY: test-deps
-test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client conformance-deps
+test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps conformance-deps
 	@command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
 
 $(TEST_CACHE)/venv.done: $(CLIENTS)/python/requirements.txt
@@ -105,3 +105,17 @@ $(KAFKA)/server.done: tests/kafka/pom.xml
 differential: kafka-deps ## The same requests to Apache Kafka and to the broker, answers compared field by field
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
 	target/release/differential
+
+# Kafka's own Java client in three versions, and the same programs on each.
+JAVA := $(TEST_CACHE)/java
+JAVA_VERSIONS := 4.4.0 3.9.1 2.8.2
+
+.PHONY: java-deps
+java-deps: $(JAVA_VERSIONS:%=$(JAVA)/%.done)
+
+$(JAVA)/%.done: $(wildcard $(CLIENTS)/java/src/*.java) $(CLIENTS)/java/pom.xml
+	@mkdir -p $(JAVA)/$*
+	mvn --quiet --batch-mode --file $(CLIENTS)/java/pom.xml -Dkafka.version=$* dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/$(JAVA)/$*/lib
+	javac -nowarn -Xlint:-options --release 11 -cp '$(JAVA)/$*/lib/*' -d $(JAVA)/$*/classes $(CLIENTS)/java/src/*.java
+	@touch $@

@@ -46,6 +46,15 @@ pub fn installed(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Kafka's own Java client of a version that `make java-deps` fetched.
+pub fn java_client(version: &str) -> Result<Vec<PathBuf>> {
+    let folder = installed(&format!("java/{version}"))?;
+    let classes = format!("{}:{}", folder.join("classes").display(), folder.join("lib/*").display());
+    // What it logs is shown when a scenario fails.
+    let log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
+    Ok(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", log, "-cp", &classes, "Main"].map(PathBuf::from).into())
+}
+
 /// Runs scenarios; fails unless each is reported as passed.
 pub fn run(command: &[PathBuf], scenarios: &[&str], surroundings: &Surroundings) -> Result<Vec<Verdict>> {
     let (program, args) = command.split_first().context("no program")?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use lockgate_client::admin::{AclOperation, AclResourceType};
 use lockgate_tests::broker::{Broker, Options, free_ports};
 use lockgate_tests::operator::{Operator, admin_login};
-use lockgate_tests::program::{Surroundings, installed, run, workspace};
+use lockgate_tests::program::{Surroundings, installed, java_client, run, workspace};
 use lockgate_tests::proxy::Proxy;
 use lockgate_tests::segments::stored_batches;
 use lockgate_tests::wire::Login;
@@ -142,6 +142,25 @@ fn kafka_python() -> Result<()> {
 #[test]
 fn aiokafka() -> Result<()> {
     judge(&python("aiokafka", "aiokafka_client.py", "SCRAM-SHA-512")?)
+}
+
+fn java(version: &str, mechanism: &'static str) -> Result<Client> {
+    Ok(Client { name: "java", command: java_client(version)?, codecs: &CODECS, mechanism })
+}
+
+#[test]
+fn java_4_4() -> Result<()> {
+    judge(&java("4.4.0", "SCRAM-SHA-512")?)
+}
+
+#[test]
+fn java_3_9() -> Result<()> {
+    judge(&java("3.9.1", "SCRAM-SHA-256")?)
+}
+
+#[test]
+fn java_2_8() -> Result<()> {
+    judge(&java("2.8.2", "SCRAM-SHA-512")?)
 }
 
 #[test]

@@ -1,0 +1,136 @@
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.HttpURLConnection;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.security.auth.callback.Callback;
+import javax.security.auth.login.AppConfigurationEntry;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.security.auth.AuthenticateCallbackHandler;
+import org.apache.kafka.common.security.oauthbearer.OAuthBearerToken;
+import org.apache.kafka.common.security.oauthbearer.OAuthBearerTokenCallback;
+
+/** Tokens, authenticating again on an open connection, and client certificates. */
+final class Logins {
+    private Logins() {}
+
+    /** Sends a record now and then for LG_SECONDS; each must be acknowledged. */
+    private static int produceForAWhile(String... settings) throws Exception {
+        long end = System.nanoTime() + Duration.ofSeconds(Long.parseLong(System.getenv("LG_SECONDS"))).toNanos();
+        int sent = 0;
+        try (KafkaProducer<String, String> producer = Settings.producer(settings)) {
+            while (System.nanoTime() < end) {
+                producer.send(new ProducerRecord<>(Settings.PREFIX + "tokens", "" + sent)).get();
+                sent++;
+                Thread.sleep(50);
+            }
+        }
+        return sent;
+    }
+
+    static String oauth() throws Exception {
+        int sent = produceForAWhile(
+                "sasl.mechanism", "OAUTHBEARER",
+                "sasl.jaas.config", "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+                "sasl.login.callback.handler.class", Tokens.class.getName());
+        return sent + " records, " + Tokens.fetched + " tokens";
+    }
+
+    static String again() throws Exception {
+        return produceForAWhile() + " records";
+    }
+
+    static String certificate() throws Exception {
+        String[] settings = {
+            "ssl.keystore.type", "PEM", "ssl.keystore.location", System.getenv("LG_KEYSTORE"),
+            "security.protocol", Settings.get("LG_PROTOCOL", "SSL"),
+        };
+        return produceForAWhile(settings) + " records";
+    }
+
+    /** Fetches tokens from LG_TOKEN_URL. */
+    public static final class Tokens implements AuthenticateCallbackHandler {
+        private static final Pattern TOKEN = Pattern.compile("\"access_token\"\\s*:\\s*\"([^\"]+)\"");
+        private static final Pattern LIFETIME = Pattern.compile("\"expires_in\"\\s*:\\s*(\\d+)");
+        static volatile int fetched;
+
+        @Override
+        public void configure(Map<String, ?> configs, String mechanism, List<AppConfigurationEntry> entries) {}
+
+        @Override
+        public void close() {}
+
+        @Override
+        public void handle(Callback[] callbacks) throws IOException {
+            for (Callback callback : callbacks) {
+                if (callback instanceof OAuthBearerTokenCallback) {
+                    ((OAuthBearerTokenCallback) callback).token(fetch());
+                }
+            }
+        }
+
+        private static OAuthBearerToken fetch() throws IOException {
+            HttpURLConnection connection =
+                    (HttpURLConnection) URI.create(System.getenv("LG_TOKEN_URL")).toURL().openConnection();
+            connection.setRequestMethod("POST");
+            connection.setDoOutput(true);
+            connection.getOutputStream().write("grant_type=client_credentials".getBytes(StandardCharsets.UTF_8));
+            String answer;
+            try (InputStream body = connection.getInputStream()) {
+                answer = new String(body.readAllBytes(), StandardCharsets.UTF_8);
+            }
+            Matcher token = TOKEN.matcher(answer);
+            Matcher lifetime = LIFETIME.matcher(answer);
+            Settings.check(token.find() && lifetime.find(), "no token in " + answer);
+            fetched++;
+            long now = System.currentTimeMillis();
+            long ends = now + Long.parseLong(lifetime.group(1)) * 1000;
+            return new Token(token.group(1), now, ends);
+        }
+    }
+
+    private static final class Token implements OAuthBearerToken {
+        private final String value;
+        private final long starts;
+        private final long ends;
+
+        Token(String value, long starts, long ends) {
+            this.value = value;
+            this.starts = starts;
+            this.ends = ends;
+        }
+
+        @Override
+        public String value() {
+            return value;
+        }
+
+        @Override
+        public Set<String> scope() {
+            return Collections.emptySet();
+        }
+
+        @Override
+        public long lifetimeMs() {
+            return ends;
+        }
+
+        @Override
+        public String principalName() {
+            return "app";
+        }
+
+        @Override
+        public Long startTimeMs() {
+            return starts;
+        }
+    }
+}
