@@ -2,9 +2,9 @@
 //! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
 pub mod batch;
+pub mod bench;
 pub mod broker;
 pub mod conformance;
-pub mod floor;
 pub mod issuer;
 pub mod ledger;
 pub mod operator;
