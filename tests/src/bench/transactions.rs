@@ -158,7 +158,7 @@ impl Producer {
         // A broker that is ready may still be reading its transactions.
         let answer = until(PATIENCE, "the coordinator gives a producer id", || {
             let answer = connection.call(&request, INIT_PRODUCER_ID);
-            Some(answer).filter(|answer| answer.as_ref().map_or(true, |answer| answer.error_code != LOADING))
+            Some(answer).filter(|answer| !answer.as_ref().is_ok_and(|answer| answer.error_code == LOADING))
         })??;
         check(answer.error_code, "InitProducerId")?;
         Self::of(connection, index, Some(id), answer.producer_id.0, answer.producer_epoch)
