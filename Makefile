@@ -51,9 +51,9 @@ test-up: ## The commands that README and docs show, in folders of their own
 	@scripts/test-docs
 
 .PHONY: bench
-bench: ## A table beside a floor program in the same run; MIB=256 for a quick look
+bench: ## Tables beside a floor in the same run; MIB=256 for a quick look, PART=groups (or throughput, lone, transactions, partitions) for one
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
-	target/release/bench $(MIB)
+	target/release/bench $(PART) $(MIB)
 
 .PHONY: help
 help:

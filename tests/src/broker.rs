@@ -232,6 +232,12 @@ impl Broker {
     pub fn usage(&self) -> Result<Usage> {
         usage_of(self.child.as_ref().context("no process")?.id())
     }
+
+    /// File descriptors that the process has open.
+    pub fn open_files(&self) -> Result<usize> {
+        let id = self.child.as_ref().context("no process")?.id();
+        Ok(std::fs::read_dir(format!("/proc/{id}/fd"))?.count())
+    }
 }
 
 /// What a process uses now, and has used so far.

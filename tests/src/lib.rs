@@ -2,10 +2,10 @@
 //! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
 pub mod batch;
+pub mod bench;
 pub mod broker;
 pub mod conformance;
 pub mod differential;
-pub mod floor;
 pub mod issuer;
 pub mod kafka;
 pub mod ledger;

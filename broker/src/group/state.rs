@@ -439,14 +439,15 @@ impl Group {
         self.members.len() + self.consumer.as_ref().map_or(0, |consumer| consumer.len())
     }
 
-    /// When [`Self::on_time`] has something to do.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    /// When [`Self::on_time`] has something to do, if that may be before the group's timer.
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        let armed = self.armed.is_some();
         let join = self.join_timer.map(|timer| match timer {
             JoinTimer::Initial { at, .. } | JoinTimer::Rebalance { at } => at,
         });
         let sessions = self.members.values().filter_map(|member| member.deadline);
         let pending = self.pending_join.values().copied();
-        let consumer = self.consumer.as_ref().and_then(|consumer| consumer.next_deadline());
+        let consumer = self.consumer.as_mut().and_then(|consumer| consumer.next_deadline(armed));
         sessions.chain(pending).chain(join).chain(self.sync_deadline).chain(consumer).min()
     }
 }

@@ -15,7 +15,7 @@ use super::Services;
 use crate::catalog::topic_config::{self, log_config};
 use crate::catalog::{CatalogRecord, ChangeError, Image, InvalidTopicName, Topic, TopicName};
 use crate::limits;
-use crate::log::LogError;
+use crate::log::{LogConfig, LogError};
 use crate::store::PartitionId;
 
 /// A topic as somebody wants it.
@@ -108,12 +108,8 @@ pub(super) async fn create(
     if validate_only {
         return decided;
     }
-    for result in &mut decided {
-        if let Ok(topic) = result
-            && let Err(error) = make_partitions(services, topic, 0).await
-        {
-            *result = Err(error);
-        }
+    for (place, error) in make_all(services, &decided).await {
+        decided[place] = Err(TopicError::Log(error));
     }
     record(services, decided).await
 }
@@ -226,19 +222,32 @@ fn check_total(image: &Image, more: i32) -> Result<(), TopicError> {
     }
 }
 
-/// Makes and opens the partitions from `first` on.
-async fn make_partitions(services: &Services, topic: &Topic, first: i32) -> Result<(), TopicError> {
+/// Makes and opens the partitions of all topics together, since each waits for the disk. Says which topics failed, by
+/// their places.
+async fn make_all(services: &Services, topics: &[Result<Arc<Topic>, TopicError>]) -> Vec<(usize, LogError)> {
+    let of = |(place, topic): (usize, &Arc<Topic>)| {
+        partitions_of(services, topic, 0).map(move |(id, config)| (place, id, config))
+    };
+    let decided = topics.iter().enumerate().filter_map(|(place, topic)| Some((place, topic.as_ref().ok()?)));
+    let ids: Vec<_> = decided.flat_map(of).collect();
+    let made = stream::iter(ids)
+        .map(|(place, id, config)| async move { (place, services.logs.open(id, config, true).await) })
+        .buffer_unordered(limits::PARTITIONS_OPENED_AT_ONCE);
+    // What was made stays: it may be another request's too, and at the next start it is a stray.
+    made.filter_map(|(place, opened)| future::ready(opened.err().map(|error| (place, error)))).collect().await
+}
+
+/// The partitions from `first` on, as they are to be made.
+fn partitions_of(
+    services: &Services,
+    topic: &Topic,
+    first: i32,
+) -> impl Iterator<Item = (PartitionId, Arc<LogConfig>)> + use<> {
     let image = services.catalog.image();
     let internal = is_internal(topic.name.as_str());
     let config = Arc::new(log_config(&topic.configs, &services.topic_defaults(&image), internal));
-    let ids = (first..topic.partitions).map(|index| PartitionId { topic: topic.id, index });
-    let made = stream::iter(ids)
-        .map(|id| services.logs.open(id, config.clone(), true))
-        .buffer_unordered(limits::PARTITIONS_OPENED_AT_ONCE)
-        .try_for_each(|_| future::ready(Ok(())))
-        .await;
-    // What was made stays: it may be another request's too, and at the next start it is a stray.
-    made.map_err(TopicError::Log)
+    let id = topic.id;
+    (first..topic.partitions).map(move |index| (PartitionId { topic: id, index }, Arc::clone(&config)))
 }
 
 /// Removes partitions that the catalog does not (or not any more) know.
@@ -259,7 +268,11 @@ pub(super) async fn grow(services: &Services, name: &str, count: i32, validate_o
     if validate_only {
         return Ok(());
     }
-    make_partitions(services, &grown, topic.partitions).await?;
+    stream::iter(partitions_of(services, &grown, topic.partitions))
+        .map(|(id, config)| services.logs.open(id, config, true))
+        .buffer_unordered(limits::PARTITIONS_OPENED_AT_ONCE)
+        .try_for_each(|_| future::ready(Ok(())))
+        .await?;
     let changed = services.catalog.change(|image| {
         // Configs may have changed meanwhile; another growth makes this one void.
         let current = image.topic_by_id(topic.id).ok_or(TopicError::Unknown)?;

@@ -68,9 +68,11 @@ async fn commit(
         _ => (-1, Default::default(), None),
     };
     let who = identity(&request.group_id, generation, &member, &instance);
-    // Before the question, so that an end in between is noticed.
-    let guard = services.groups.begin_verification(&request.group_id, producer)?;
+    let mut guard = services.groups.begin_verification(&request.group_id, producer)?;
     if guard.is_some() {
+        services.transactions.settle(&request.transactional_id).await.map_err(told)?;
+        // Before the question, so that an end in between is noticed.
+        guard = services.groups.begin_verification(&request.group_id, producer)?;
         let partitions = offsets_of(&request.group_id, &services.groups)?;
         let coordinator = &services.transactions;
         if context.version >= IMPLICIT {

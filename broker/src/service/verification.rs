@@ -14,6 +14,7 @@ use super::produce::topic_of;
 use crate::catalog::Image;
 use crate::log::VerificationGuard;
 use crate::log::header::BatchHeader;
+use crate::store::PartitionId;
 use crate::txn::{EPOCH_PER_TRANSACTION, Partitions, Producer};
 
 /// First version whose clients know TRANSACTION_ABORTABLE.
@@ -26,12 +27,12 @@ type Place = (Uuid, i32);
 
 /// What the coordinator said of each partition that it was asked about.
 #[derive(Default)]
-pub(super) struct Verdicts(HashMap<Place, Result<VerificationGuard, ResponseError>>);
+pub(super) struct Verdicts(HashMap<Place, Result<Option<VerificationGuard>, ResponseError>>);
 
 impl Verdicts {
     /// `None` when the transaction is open in the partition, or the batch belongs to none.
     pub(super) fn of(&self, topic: Uuid, index: i32) -> Result<Option<VerificationGuard>, ResponseError> {
-        self.0.get(&(topic, index)).copied().transpose()
+        self.0.get(&(topic, index)).copied().unwrap_or(Ok(None))
     }
 }
 
@@ -39,7 +40,8 @@ impl Verdicts {
 pub(super) struct Verification {
     id: String,
     producer: Producer,
-    places: HashMap<Place, (Arc<str>, VerificationGuard)>,
+    /// With the names of their topics.
+    places: HashMap<Place, Arc<str>>,
     version: i16,
 }
 
@@ -60,8 +62,8 @@ impl Verification {
                     continue;
                 }
                 let Ok(opened) = services.partition(topic, partition.index) else { continue };
-                if let Ok(Some(guard)) = opened.begin_verification(writer.0, writer.1) {
-                    places.insert((topic.id, partition.index), (Arc::from(topic.name.as_str()), guard));
+                if let Ok(Some(_)) = opened.begin_verification(writer.0, writer.1) {
+                    places.insert((topic.id, partition.index), Arc::from(topic.name.as_str()));
                 }
             }
         }
@@ -70,28 +72,47 @@ impl Verification {
     }
 
     pub(super) async fn ask(self, services: &Services) -> Verdicts {
-        let mut partitions = Partitions::new();
-        for ((_, index), (name, _)) in &self.places {
-            partitions.entry(Arc::clone(name)).or_default().insert(*index);
-        }
-        let coordinator = &services.transactions;
-        let missing = if self.version >= IMPLICIT {
-            let added = coordinator.add(&self.id, self.producer, partitions, EPOCH_PER_TRANSACTION).await;
-            added.map(|()| Partitions::new())
-        } else {
-            coordinator.verify(&self.id, self.producer, &partitions).await
+        let settled = services.transactions.settle(&self.id).await;
+        // Before the question, so that an end in between is noticed.
+        let guard = |(topic, index): Place| {
+            let partition = services.logs.get(PartitionId { topic, index }).ok()?;
+            partition.begin_verification(self.producer.0, self.producer.1).ok()?
+        };
+        let guards: HashMap<Place, _> = self.places.keys().map(|place| (*place, guard(*place))).collect();
+        let missing = match settled {
+            Ok(()) => self.missing(services).await,
+            Err(error) => Err(error),
         };
         let version = self.version;
-        let verdict = |(place, (name, guard)): (Place, (Arc<str>, VerificationGuard))| {
+        let verdict = |(place, guard): (Place, Option<VerificationGuard>)| {
+            let is_missing = |missing: &Partitions| {
+                let name = self.places.get(&place);
+                name.and_then(|name| missing.get(name)).is_some_and(|missing| missing.contains(&place.1))
+            };
             let verdict = match &missing {
-                Ok(missing) if missing.get(&name).is_none_or(|missing| !missing.contains(&place.1)) => Ok(guard),
+                Ok(missing) if !is_missing(missing) => Ok(guard),
                 Ok(_) if version >= ABORTABLE => Err(ResponseError::TransactionAbortable),
                 Ok(_) => Err(ResponseError::InvalidTxnState),
                 Err(error) => Err(told(*error, version)),
             };
             (place, verdict)
         };
-        Verdicts(self.places.into_iter().map(verdict).collect())
+        Verdicts(guards.into_iter().map(verdict).collect())
+    }
+
+    /// The partitions that do not belong to the transaction, and are not made part of it either.
+    async fn missing(&self, services: &Services) -> Result<Partitions, ResponseError> {
+        let mut partitions = Partitions::new();
+        for ((_, index), name) in &self.places {
+            partitions.entry(Arc::clone(name)).or_default().insert(*index);
+        }
+        let coordinator = &services.transactions;
+        if self.version >= IMPLICIT {
+            let added = coordinator.add(&self.id, self.producer, partitions, EPOCH_PER_TRANSACTION).await;
+            added.map(|()| Partitions::new())
+        } else {
+            coordinator.verify(&self.id, self.producer, &partitions).await
+        }
     }
 }
 

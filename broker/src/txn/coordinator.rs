@@ -143,6 +143,13 @@ impl Coordinator {
         .await
     }
 
+    /// Waits while a decided end is under way. Its marker may not have reached every partition, and must not be taken for
+    /// the end of the transaction that comes next.
+    pub async fn settle(&self, id: &str) -> Result<(), ResponseError> {
+        let cell = self.find(id)?;
+        self.settled(&cell).await.map(drop)
+    }
+
     /// The partitions that do not belong to the producer's open transaction.
     pub async fn verify(
         &self,

@@ -63,8 +63,8 @@ impl Coordinator {
             return Err(ResponseError::CoordinatorNotAvailable.into());
         }
         let leaving = std::slice::from_ref(&beat.member);
-        let consumer = group.consumer.as_mut().filter(|consumer| consumer.should_downgrade_without(leaving));
-        if let Some(consumer) = consumer.filter(|_| beat.epoch == LEAVE) {
+        let consumer = group.consumer.as_mut().filter(|_| beat.epoch == LEAVE);
+        if let Some(consumer) = consumer.filter(|consumer| consumer.should_downgrade_without(leaving)) {
             // Decides whether the member may leave at all, and what it is told.
             let beaten = consumer.leave(beat, world);
             consumer.roll_back();

@@ -43,9 +43,8 @@ impl ConsumerGroup {
     /// Puts members out. The others get their partitions with the next target assignment.
     pub(super) fn fence(&mut self, members: &[Arc<str>], image: &Image) {
         members.iter().for_each(|id| self.remove(id));
-        let used =
-            |regex: &&Arc<str>| self.members.values().any(|member| member.profile.regex.as_ref() == Some(*regex));
-        let unused: Vec<_> = self.regexes.keys().filter(|regex| !used(regex)).cloned().collect();
+        let is_used = |regex: &Arc<str>| self.regex_members.contains_key(regex);
+        let unused: Vec<_> = self.regexes.keys().filter(|regex| !is_used(regex)).cloned().collect();
         unused.into_iter().for_each(|regex| self.put(ConsumerRecord::Regex(regex, None)));
         self.update_epoch(true, image);
     }
@@ -101,14 +100,21 @@ impl ConsumerGroup {
         }
     }
 
-    pub(in crate::group) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.values().filter_map(|deadlines| deadlines.next()).min()
+    /// The first deadline of all; or where a timer is `armed`, the first of those that were set since the last call,
+    /// since the others do not come before it.
+    pub(in crate::group) fn next_deadline(&mut self, armed: bool) -> Option<Instant> {
+        let touched = std::mem::take(&mut self.touched);
+        match armed {
+            true => touched.iter().filter_map(|id| self.deadlines.get(id)?.next()).min(),
+            false => self.deadlines.values().filter_map(|deadlines| deadlines.next()).min(),
+        }
     }
 
     /// Starts the clocks of a group that was loaded or made from a classic one.
     pub(in crate::group) fn start_sessions(&mut self, image: &Image, now: Now) {
         let times = self.times(image);
         for (id, member) in &self.members {
+            self.touched.push(Arc::clone(id));
             let deadlines = self.deadlines.entry(Arc::clone(id)).or_default();
             deadlines.session = Some(now.at + session_timeout(&member.profile, times.session_timeout));
             if member.current.state == MemberState::UnrevokedPartitions && !member.is_classic() {

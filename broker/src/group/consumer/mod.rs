@@ -65,6 +65,10 @@ pub(super) struct ConsumerGroup {
     /// Who has each partition, assigned or still to be revoked. Nobody else gets it before it is gone from here.
     owners: HashMap<(Uuid, i32), Arc<str>>,
     deadlines: HashMap<Arc<str>, Deadlines>,
+    /// Members whose deadlines may have come nearer since the group's timer was set; see [`Self::next_deadline`].
+    touched: Vec<Arc<str>>,
+    /// How many members subscribe by each expression.
+    regex_members: BTreeMap<Arc<str>, usize>,
     /// Of all members, about (bytes).
     bytes: usize,
     /// The catalog's version that the metadata hash was last compared with; `None` after a load.
@@ -94,6 +98,8 @@ impl ConsumerGroup {
             statics: HashMap::new(),
             owners: HashMap::new(),
             deadlines: HashMap::new(),
+            touched: Vec::new(),
+            regex_members: BTreeMap::new(),
             bytes: 0,
             compared_with: None,
             pending: Vec::new(),
@@ -186,6 +192,7 @@ impl ConsumerGroup {
             let gone = self.members.remove(&id);
             if let Some(member) = &gone {
                 self.bytes -= member.profile.bytes();
+                self.count_regex(None, member.profile.regex.as_ref());
                 self.disown(&id, &member.current);
                 if let Some(instance) = &member.profile.instance
                     && self.statics.get(instance) == Some(&id)
@@ -199,6 +206,7 @@ impl ConsumerGroup {
             self.statics.insert(Arc::clone(instance), Arc::clone(&id));
         }
         self.bytes += profile.bytes();
+        let regex = profile.regex.clone();
         let before = match self.members.get_mut(&id) {
             Some(member) => Some(std::mem::replace(&mut member.profile, profile)),
             None => {
@@ -207,7 +215,23 @@ impl ConsumerGroup {
             }
         };
         self.bytes -= before.as_ref().map_or(0, Profile::bytes);
+        self.count_regex(regex.as_ref(), before.as_ref().and_then(|before| before.regex.as_ref()));
         ConsumerRecord::Member(id, before)
+    }
+
+    /// A member subscribes by one expression, and no longer by the other.
+    fn count_regex(&mut self, more: Option<&Arc<str>>, fewer: Option<&Arc<str>>) {
+        if let Some(regex) = more {
+            *self.regex_members.entry(Arc::clone(regex)).or_default() += 1;
+        }
+        if let Some(regex) = fewer
+            && let Some(members) = self.regex_members.get_mut(regex)
+        {
+            *members -= 1;
+            if *members == 0 {
+                self.regex_members.remove(regex);
+            }
+        }
     }
 
     fn apply_current(&mut self, id: Arc<str>, current: Option<Current>) -> ConsumerRecord {
@@ -247,23 +271,29 @@ impl ConsumerGroup {
 
     /// The request is refused, or its records could not be appended: nothing has happened.
     pub(super) fn roll_back(&mut self) {
-        while let Some(pending) = self.pending.pop() {
-            self.apply(pending.inverse);
+        let mut undone = Vec::with_capacity(self.pending.len());
+        while let Some(Pending { record, inverse }) = self.pending.pop() {
+            self.apply(inverse);
+            undone.push(record);
         }
         self.compared_with = None;
-        self.forget_strangers();
+        undone.iter().for_each(|record| self.forget_stranger(record));
     }
 
     /// The request's records are appended.
     pub(super) fn appended(&mut self) {
-        self.pending.clear();
-        self.forget_strangers();
+        for Pending { record, .. } in std::mem::take(&mut self.pending) {
+            self.forget_stranger(&record);
+        }
     }
 
     /// Nobody waits for those who are not, or no longer, members.
-    fn forget_strangers(&mut self) {
-        let members = &self.members;
-        self.deadlines.retain(|id, _| members.contains_key(id));
+    fn forget_stranger(&mut self, record: &ConsumerRecord) {
+        if let ConsumerRecord::Member(id, _) = record
+            && !self.members.contains_key(id)
+        {
+            self.deadlines.remove(id);
+        }
     }
 
     /// The records that remove the group. Order as Kafka writes them.
@@ -290,6 +320,7 @@ impl ConsumerGroup {
     }
 
     fn deadlines_of(&mut self, id: &Arc<str>) -> &mut Deadlines {
+        self.touched.push(Arc::clone(id));
         self.deadlines.entry(Arc::clone(id)).or_default()
     }
 }

@@ -37,9 +37,9 @@ pub(super) fn compile(regex: &str) -> Result<Regex, Refused> {
 impl ConsumerGroup {
     /// Resolves the expression of a member that has a new one, and from time to time all of them.
     pub(super) fn refresh_regexes(&mut self, new: Option<&Arc<str>>, world: &World, now: Now) -> Result<bool, Refused> {
-        let used: BTreeSet<Arc<str>> =
-            self.members.values().filter_map(|member| member.profile.regex.clone()).collect();
-        let unused: Vec<_> = self.regexes.keys().filter(|regex| !used.contains(*regex)).cloned().collect();
+        let used: Vec<Arc<str>> = self.regex_members.keys().cloned().collect();
+        let is_used = |regex: &Arc<str>| self.regex_members.contains_key(regex);
+        let unused: Vec<_> = self.regexes.keys().filter(|regex| !is_used(regex)).cloned().collect();
         unused.into_iter().for_each(|regex| self.put(ConsumerRecord::Regex(regex, None)));
         let mut changed = false;
         for regex in used {

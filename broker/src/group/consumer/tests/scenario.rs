@@ -240,6 +240,33 @@ fn static_members_keep_their_place() {
 }
 
 #[test]
+fn a_static_member_whose_return_is_refused_is_still_waited_for() {
+    let mut stage = Stage::new(&[("t", 4)]);
+    let mut clients = [Client { instance: Some("i".into()), ..Client::new("a", &["t"]) }];
+    settle(&mut stage, &mut clients);
+    stage.beat(&clients[0].leaving(-2)).expect("left");
+    stage.refusing = true;
+    let back = Client { instance: Some("i".into()), ..Client::new("a", &["t"]) };
+    assert_eq!(code(&mut stage, &back.request()), ResponseError::CoordinatorNotAvailable);
+    stage.refusing = false;
+    stage.advance(Duration::from_secs(50));
+    assert_eq!(stage.group.phase(), Phase::Empty, "its session ended");
+}
+
+#[test]
+fn a_timer_that_is_set_is_compared_with_what_changed() {
+    let mut stage = Stage::new(&[("t", 4)]);
+    let mut clients = [Client::new("a", &["t"]), Client::new("b", &["t"])];
+    settle(&mut stage, &mut clients);
+    let first = stage.group.next_deadline(false).expect("sessions run");
+    assert_eq!(stage.group.next_deadline(true), None, "nothing changed since");
+    stage.advance(Duration::from_secs(5));
+    clients[1].beat(&mut stage).expect("alive");
+    assert_eq!(stage.group.next_deadline(true), Some(first + Duration::from_secs(5)));
+    assert_eq!(stage.group.next_deadline(false), Some(first), "the other one's");
+}
+
+#[test]
 fn topics_that_change_are_shared_out_anew() {
     let mut stage = Stage::new(&[("t", 2)]);
     let mut clients = [Client::new("a", &["t", "later"]), Client::new("b", &["t", "later"])];
@@ -321,7 +348,7 @@ fn a_log_that_takes_nothing_changes_nothing() {
     stage.refusing = false;
     stage.advance(Duration::from_secs(1));
     assert_eq!(stage.group.phase(), Phase::Empty);
-    assert_eq!(stage.group.next_deadline(), None);
+    assert_eq!(stage.group.next_deadline(false), None);
 }
 
 #[test]

@@ -22,11 +22,11 @@ const RECEIVE: usize = 256 << 10;
 const ANSWER: [u8; 64] = [0; 64];
 /// Bytes asked for at once when fetching: many batches, so that the broker's answers, which are whole batches, are about as
 /// large as the floor's.
-pub const FETCH: usize = 4 << 20;
+pub(super) const FETCH: usize = 4 << 20;
 
 /// Serves until killed: `produce FOLDER START SIZE [CERT KEY]` or `fetch FILE [CERT KEY]`; prints its port first. `START` and
 /// `SIZE` say where in each frame the record batch is.
-pub fn serve(args: &[String]) -> Result<()> {
+pub(super) fn serve(args: &[String]) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     println!("{}", listener.local_addr()?.port());
     match args {
