@@ -119,3 +119,16 @@ $(JAVA)/%.done: $(wildcard $(CLIENTS)/java/src/*.java) $(CLIENTS)/java/pom.xml
 		-DoutputDirectory=$(CURDIR)/$(JAVA)/$*/lib
 	javac -nowarn -Xlint:-options --release 11 -cp '$(JAVA)/$*/lib/*' -d $(JAVA)/$*/classes $(CLIENTS)/java/src/*.java
 	@touch $@
+
+# Kafka Streams, which wants a client of its own version.
+STREAMS := $(TEST_CACHE)/streams
+
+.PHONY: streams-deps
+streams-deps: $(STREAMS)/done
+
+$(STREAMS)/done: $(wildcard $(CLIENTS)/streams/src/*.java) $(CLIENTS)/streams/pom.xml
+	@mkdir -p $(STREAMS)
+	mvn --quiet --batch-mode --file $(CLIENTS)/streams/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/$(STREAMS)/lib
+	javac -nowarn --release 17 -cp '$(STREAMS)/lib/*' -d $(STREAMS)/classes $(CLIENTS)/streams/src/*.java
+	@touch $@
