@@ -97,7 +97,8 @@ fn by_size(chunks: &[Chunk], retention_bytes: i64) -> usize {
     chunks
         .iter()
         .take_while(|chunk| {
-            let goes = chunk.bytes > 0 && chunk.bytes <= excess;
+            // Compaction may leave a closed chunk empty.
+            let goes = (chunk.closed || chunk.bytes > 0) && chunk.bytes <= excess;
             excess = excess.saturating_sub(chunk.bytes);
             goes
         })
@@ -131,6 +132,13 @@ mod tests {
         assert_eq!(by_size(&chunks, 21), 0);
         assert_eq!(by_size(&chunks, 20), 1);
         assert_eq!(by_size(&chunks, 0), 3);
+    }
+
+    #[test]
+    fn a_chunk_that_compaction_emptied_does_not_hold_up_the_rest() {
+        let chunks = [chunk(0..5, 0, -1), chunk(5..9, 10, 1), chunk(9..12, 10, 1)];
+        assert_eq!(by_size(&chunks, 10), 2);
+        assert_eq!(by_size(&[Chunk { closed: false, ..chunk(0..0, 0, -1) }], 0), 0);
     }
 
     #[tokio::test]
