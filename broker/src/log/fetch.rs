@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::header::{BatchHeader, Batches, HEADER_LEN};
 use super::partition::{Handle, Partition};
@@ -51,9 +52,10 @@ impl Partition {
 
     pub(super) async fn read(&self, handle: &Arc<Handle>, read: Read) -> Result<Slice, LogError> {
         let found = handle.bytes.read(read).await;
-        // What was read may have been deleted meanwhile.
-        if read.from < handle.bounds().log_start {
-            in_range(handle, read.from)?;
+        // What was to be read may have been deleted meanwhile: what follows it would hide that.
+        let start = handle.trimming.load(Ordering::Acquire);
+        if read.from < start {
+            return Err(LogError::OffsetOutOfRange { wanted: read.from, start, end: handle.bounds().log_end });
         }
         found.map_err(|error| self.read_error(handle, error))
     }

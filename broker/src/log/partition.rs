@@ -106,6 +106,8 @@ pub(super) struct Handle {
     pub(super) durable: watch::Receiver<Durable>,
     pub(super) leader_epoch: i32,
     pub(super) log_start: AtomicI64,
+    /// Where the log is going to start: what is below may be gone before that is durable, and told.
+    pub(super) trimming: AtomicI64,
     pub(super) log_end: AtomicI64,
     pub(super) tail: Mutex<Tail>,
     /// Taken after the tail's lock by whoever needs both.
@@ -192,6 +194,7 @@ impl Handle {
             bytes,
             leader_epoch: loaded.leader_epoch,
             log_start: AtomicI64::new(loaded.log_start),
+            trimming: AtomicI64::new(loaded.log_start),
             log_end: AtomicI64::new(loaded.end),
             tail: Mutex::new(tail),
         })
