@@ -134,7 +134,14 @@ impl Partition {
         let mut from = start.max(bounds.log_start);
         while from < bounds.high_watermark {
             let read = Read { from, until: bounds.high_watermark, max_bytes: LOOKUP_BYTES, at_least_one: true };
-            let slice = self.read(handle, read).await?;
+            let slice = match self.read(handle, read).await {
+                // What is deleted meanwhile is no answer.
+                Err(LogError::OffsetOutOfRange { start, .. }) if start > from => {
+                    from = start;
+                    continue;
+                }
+                slice => slice?,
+            };
             let next = slice.next_offset;
             let look = Arc::clone(&look);
             let found = away(move || {
