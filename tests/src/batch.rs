@@ -58,7 +58,7 @@ impl Batch {
 
 /// Retention looks at it, so it must be about now.
 #[allow(clippy::disallowed_methods, reason = "the broker under test has the system's clock too")]
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as i64)
 }
@@ -90,7 +90,7 @@ fn put_record(buffer: &mut BytesMut, offset_delta: i64, value: &[u8]) {
     buffer.put_slice(&body);
 }
 
-fn put_varint(buffer: &mut BytesMut, value: i64) {
+pub(crate) fn put_varint(buffer: &mut BytesMut, value: i64) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
     while zigzag >= 0x80 {
         buffer.put_u8(zigzag as u8 | 0x80);
@@ -106,6 +106,7 @@ pub struct Found {
     pub leader_epoch: i32,
     pub attributes: i16,
     pub last_offset_delta: i32,
+    pub base_timestamp: i64,
     pub producer_id: i64,
     pub base_sequence: i32,
     pub count: i32,
@@ -119,6 +120,25 @@ impl Found {
     /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
     pub fn codec(&self) -> i16 {
         self.attributes & 7
+    }
+
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & (1 << 4) != 0
+    }
+
+    /// It ends a transaction.
+    pub fn is_control(&self) -> bool {
+        self.attributes & (1 << 5) != 0
+    }
+
+    /// One past its last offset.
+    pub fn end(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta) + 1
+    }
+
+    /// With its header.
+    pub fn size(&self) -> usize {
+        HEAD + self.records.len()
     }
 
     /// Values of the records; only for batches that are not compressed.
@@ -146,6 +166,7 @@ pub fn parse(mut bytes: Bytes) -> (Vec<Found>, usize) {
             leader_epoch: i32_at(&batch, 12),
             attributes: i16::from_be_bytes([batch[21], batch[22]]),
             last_offset_delta: i32_at(&batch, 23),
+            base_timestamp: i64_at(&batch, 27),
             producer_id: i64_at(&batch, 43),
             base_sequence: i32_at(&batch, 53),
             count: i32_at(&batch, 57),
@@ -177,7 +198,7 @@ fn take_value(rest: &mut Bytes) -> Option<Bytes> {
     (value <= record.len()).then(|| record.split_to(value))
 }
 
-fn take_varint(rest: &mut Bytes) -> Option<i64> {
+pub(crate) fn take_varint(rest: &mut Bytes) -> Option<i64> {
     let mut zigzag = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = *rest.first()?;

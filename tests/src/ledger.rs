@@ -64,7 +64,7 @@ impl Target {
     }
 
     /// Tries until it works or the load is over.
-    fn connect_while(&self, running: &AtomicBool) -> Option<Connection> {
+    pub fn connect_while(&self, running: &AtomicBool) -> Option<Connection> {
         while running.load(Ordering::Relaxed) {
             match self.connect() {
                 Ok(connection) => return Some(connection),
@@ -195,17 +195,9 @@ impl Producer {
             let Some(correlation) = under_way.pop_front() else { return Ok(()) };
             let answer = connection.answer::<ProduceRequest>(PRODUCE, correlation).map_err(|_| Trouble::Broken)?;
             let (code, offset) = produced(&answer).map_err(|error| Trouble::Wrong(error.to_string()))?;
-            match ResponseError::try_from_code(code) {
-                None => self.acknowledge(offset),
-                // What follows on this connection may be refused as out of order: start anew from the first.
-                Some(error) if error.is_retriable() => {
-                    thread::sleep(Duration::from_millis(5));
-                    return Err(Trouble::Broken);
-                }
-                Some(error) => {
-                    return Err(Trouble::Wrong(format!("{error:?} for {:?}", self.pending[0].base_sequence)));
-                }
-            }
+            // What follows on this connection may be refused as out of order: then it starts anew from the first.
+            Trouble::check(code, "Produce").inspect_err(|_| thread::sleep(Duration::from_millis(5)))?;
+            self.acknowledge(offset);
         }
     }
 
@@ -240,11 +232,23 @@ impl Producer {
     }
 }
 
-enum Trouble {
+#[derive(Debug)]
+pub enum Trouble {
     /// The broker is gone or cannot now; try again.
     Broken,
     /// The broker said something that it must not say.
     Wrong(String),
+}
+
+impl Trouble {
+    /// What an error code means for whoever tries until it works.
+    pub fn check(code: i16, what: &str) -> Result<(), Self> {
+        match ResponseError::try_from_code(code) {
+            None => Ok(()),
+            Some(error) if error.is_retriable() || error == ResponseError::ConcurrentTransactions => Err(Self::Broken),
+            Some(error) => Err(Self::Wrong(format!("{what}: {error:?}"))),
+        }
+    }
 }
 
 /// Names its producer and place in that producer's sequence.

@@ -5,13 +5,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, GroupId, InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
-    ProduceResponse, TopicName,
+    AddPartitionsToTxnRequest, BrokerId, EndTxnRequest, FetchRequest, GroupId, InitProducerIdRequest,
+    ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, ProduceResponse, TopicName,
+    TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -66,6 +69,12 @@ pub fn produce(connection: &mut Connection, topic: &str, partition: i32, batch: 
 pub struct Fetched {
     pub code: i16,
     pub high_watermark: i64,
+    pub last_stable: i64,
+    pub log_start: i64,
+    /// Aborted transactions: producer id and first offset. Only for readers of committed records.
+    pub aborted: Vec<(i64, i64)>,
+    /// Epoch and end offset from which the reader's log differs; -1 and -1 when it does not.
+    pub diverging: (i32, i64),
     pub records: Bytes,
 }
 
@@ -86,15 +95,75 @@ pub fn fetch_request(topic: &str, partition: i32, offset: i64, wait_ms: i32, max
 
 pub fn fetch(connection: &mut Connection, topic: &str, partition: i32, offset: i64, wait_ms: i32) -> Result<Fetched> {
     let request = fetch_request(topic, partition, offset, wait_ms, 8 << 20);
-    let answer = connection.call(&request, FETCH)?;
+    fetch_with(connection, &request)
+}
+
+/// Sends a fetch of one partition.
+pub fn fetch_with(connection: &mut Connection, request: &FetchRequest) -> Result<Fetched> {
+    let answer = connection.call(request, FETCH)?;
     check(answer.error_code, "Fetch")?;
     let partition = answer.responses.first().and_then(|topic| topic.partitions.first());
     let partition = partition.context("a fetch answer without a partition")?;
+    let aborted = partition.aborted_transactions.iter().flatten();
     Ok(Fetched {
         code: partition.error_code,
         high_watermark: partition.high_watermark,
+        last_stable: partition.last_stable_offset,
+        log_start: partition.log_start_offset,
+        aborted: aborted.map(|aborted| (aborted.producer_id.0, aborted.first_offset)).collect(),
+        diverging: (partition.diverging_epoch.epoch, partition.diverging_epoch.end_offset),
         records: partition.records.clone().unwrap_or_default(),
     })
+}
+
+/// Where the log of partition 0 starts.
+pub fn log_start(connection: &mut Connection, topic: &str) -> Result<i64> {
+    const EARLIEST: i64 = -2;
+    let wanted = ListOffsetsPartition::default().with_current_leader_epoch(-1).with_timestamp(EARLIEST);
+    let topic = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![wanted]);
+    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let answer = connection.call(&request, 6)?;
+    let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+    let partition = partition.context("a ListOffsets answer without a partition")?;
+    check(partition.error_code, "ListOffsets")?;
+    Ok(partition.offset)
+}
+
+/// Begins the life of a transactional producer: ends what an earlier one left. Returns error code, id and epoch.
+pub fn init_transactions(connection: &mut Connection, id: &str) -> Result<(i16, (i64, i16))> {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(transactional_id(id)))
+        .with_transaction_timeout_ms(60_000);
+    let answer = connection.call(&request, 2)?;
+    Ok((answer.error_code, (answer.producer_id.0, answer.producer_epoch)))
+}
+
+/// Takes partition 0 of the topic into the producer's transaction; returns the error code.
+pub fn add_to_transaction(connection: &mut Connection, id: &str, producer: (i64, i16), topic: &str) -> Result<i16> {
+    let topic = AddPartitionsToTxnTopic::default().with_name(topic_name(topic)).with_partitions(vec![0]);
+    let request = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(transactional_id(id))
+        .with_v3_and_below_producer_id(producer.0.into())
+        .with_v3_and_below_producer_epoch(producer.1)
+        .with_v3_and_below_topics(vec![topic]);
+    let answer = connection.call(&request, 3)?;
+    let topic = answer.results_by_topic_v3_and_below.first();
+    let partition = topic.and_then(|topic| topic.results_by_partition.first());
+    Ok(partition.context("an answer without a partition")?.partition_error_code)
+}
+
+/// Returns the error code.
+pub fn end_transaction(connection: &mut Connection, id: &str, producer: (i64, i16), commit: bool) -> Result<i16> {
+    let request = EndTxnRequest::default()
+        .with_transactional_id(transactional_id(id))
+        .with_producer_id(producer.0.into())
+        .with_producer_epoch(producer.1)
+        .with_committed(commit);
+    Ok(connection.call(&request, 3)?.error_code)
+}
+
+pub fn transactional_id(id: &str) -> TransactionalId {
+    TransactionalId(StrBytes::from_string(id.to_owned()))
 }
 
 /// Commits an offset from outside a group's membership.

@@ -62,7 +62,19 @@ const FIXED: &[(&str, ConfigType, Read, &str)] = &[
         |config| listeners(config, |listener| listener.bind.to_string()),
         "Addresses that the broker listens on (setting `listeners.bind`).",
     ),
+    (
+        "log.cleaner.backoff.ms",
+        ConfigType::Long,
+        |config| config.maintenance_interval_ms.to_string(),
+        "How often partitions are looked at for compaction (setting `maintenance_interval_ms`).",
+    ),
     ("log.dirs", ConfigType::String, |config| config.data.display().to_string(), "Data folder (setting `data`)."),
+    (
+        "log.retention.check.interval.ms",
+        ConfigType::Long,
+        |config| config.maintenance_interval_ms.to_string(),
+        "How often partitions are looked at for retention (setting `maintenance_interval_ms`).",
+    ),
     (
         "max.connections",
         ConfigType::Int,

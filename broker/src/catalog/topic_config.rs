@@ -33,6 +33,8 @@ pub enum Valid {
     Boolean,
     /// A whole number of the type, from and to, both included.
     Number(i64, i64),
+    /// The same, or the third.
+    NumberOr(i64, i64, i64),
     /// A fraction from 0 to 1.
     Ratio,
     OneOf(&'static [&'static str]),
@@ -71,12 +73,16 @@ const LONG_MAX: &str = "9223372036854775807";
 const THROTTLED: &str = "Kept for tools that move partitions between brokers; nothing is throttled here.";
 const ONE_WRITER: &str = "Kept for tools; a record is durable by itself here, so it has no effect.";
 const OWN_FLUSH: &str = "Kept for tools; flushes follow the acknowledgements that producers wait for.";
-const LEVEL: &str = "Kept for tools; batches are compressed at the codec's default level.";
+const GZIP_LEVEL: &str =
+    "Level at which batches are compressed anew when `compression.type` is `gzip`; -1 is the codec's default.";
+const LZ4_LEVEL: &str =
+    "Kept for tools; batches are compressed anew with lz4's fast mode, which Kafka's default level means too.";
+const ZSTD_LEVEL: &str = "Level at which batches are compressed anew when `compression.type` is `zstd`.";
 
 /// Every topic config, by name.
 pub static TOPIC_CONFIGS: &[TopicConfig] = {
     use ConfigType::*;
-    use Valid::{ListOf, Number, OneOf, Ratio, ThrottledReplicas};
+    use Valid::{ListOf, Number, NumberOr, OneOf, Ratio, ThrottledReplicas};
     &[
         config(
             "cleanup.policy",
@@ -87,8 +93,8 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = {
             "What happens to old records: `delete` drops them by time and size, `compact` keeps the newest of each key; \
              both may be set.",
         ),
-        config("compression.gzip.level", "compression.gzip.level", Int, "-1", Number(-1, 9), LEVEL),
-        config("compression.lz4.level", "compression.lz4.level", Int, "9", Number(1, 17), LEVEL),
+        config("compression.gzip.level", "compression.gzip.level", Int, "-1", NumberOr(1, 9, -1), GZIP_LEVEL),
+        config("compression.lz4.level", "compression.lz4.level", Int, "9", Number(1, 17), LZ4_LEVEL),
         config(
             "compression.type",
             "compression.type",
@@ -97,7 +103,7 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = {
             OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
             "Codec of stored batches; `producer` keeps them as they came.",
         ),
-        config("compression.zstd.level", "compression.zstd.level", Int, "3", Number(-131_072, 22), LEVEL),
+        config("compression.zstd.level", "compression.zstd.level", Int, "3", Number(-131_072, 22), ZSTD_LEVEL),
         config(
             "delete.retention.ms",
             "log.cleaner.delete.retention.ms",
@@ -230,7 +236,7 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = {
             Long,
             "0",
             Number(0, LONG),
-            "Kept for tools; segments are closed at `segment.ms` without jitter.",
+            "Segments are closed up to this much earlier than `segment.ms`, each partition's by its own share.",
         ),
         config(
             "segment.ms",
@@ -296,6 +302,11 @@ pub fn check_value(name: &str, kind: ConfigType, valid: Valid, value: &str) -> R
             }
             Ok(number) if type_holds(kind, number) => Ok(()),
             _ => invalid(&format!("Not a number of type {}", type_name(kind))),
+        },
+        Valid::NumberOr(min, max, other) => match text.parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) || number == other => Ok(()),
+            Ok(_) => invalid(&format!("Value must be between {min} and {max} or equal to {other}")),
+            Err(_) => invalid(&format!("Not a number of type {}", type_name(kind))),
         },
         Valid::Ratio => match text.parse::<f64>() {
             Ok(number) if (0.0..=1.0).contains(&number) => Ok(()),
@@ -420,18 +431,22 @@ pub fn log_config(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, 
     let text = |name| value_of(configs, defaults, name);
     let long = |name| number::<i64>(configs, defaults, name);
     let size = |name| number::<i64>(configs, defaults, name).max(0) as u64;
+    let (compression, compression_level) = match text("compression.type") {
+        "uncompressed" => (Compression::Uncompressed, None),
+        "gzip" => {
+            (Compression::Gzip, Some(number(configs, defaults, "compression.gzip.level")).filter(|level| *level > 0))
+        }
+        "snappy" => (Compression::Snappy, None),
+        "lz4" => (Compression::Lz4, None),
+        "zstd" => (Compression::Zstd, Some(number(configs, defaults, "compression.zstd.level"))),
+        _ => (Compression::Producer, None),
+    };
     let policies: Vec<_> = items(text("cleanup.policy")).collect();
     let compact = policies.contains(&"compact");
     LogConfig {
         cleanup: Cleanup { delete: !compact || policies.contains(&"delete"), compact },
-        compression: match text("compression.type") {
-            "uncompressed" => Compression::Uncompressed,
-            "gzip" => Compression::Gzip,
-            "snappy" => Compression::Snappy,
-            "lz4" => Compression::Lz4,
-            "zstd" => Compression::Zstd,
-            _ => Compression::Producer,
-        },
+        compression,
+        compression_level,
         delete_retention_ms: long("delete.retention.ms"),
         max_compaction_lag_ms: long("max.compaction.lag.ms"),
         max_message_bytes: size("max.message.bytes") as usize,
@@ -440,6 +455,7 @@ pub fn log_config(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, 
         retention_bytes: long("retention.bytes"),
         retention_ms: long("retention.ms"),
         segment_bytes: size("segment.bytes"),
+        segment_jitter_ms: long("segment.jitter.ms"),
         segment_ms: long("segment.ms"),
         timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
         timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
@@ -499,7 +515,12 @@ mod tests {
             (
                 "compression.gzip.level",
                 "10",
-                "Invalid value 10 for configuration compression.gzip.level: Value must be no more than 9",
+                "Invalid value 10 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+            ),
+            (
+                "compression.gzip.level",
+                "0",
+                "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
             ),
             (
                 "preallocate",
@@ -530,6 +551,20 @@ mod tests {
             assert_eq!(validate(name, value), Ok(()));
         }
         assert!(validate("leader.replication.throttled.replicas", "0-1").is_err());
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_topics_codec() {
+        let none = BTreeMap::new();
+        let defaults = TopicDefaults { file: &none, dynamic: &none };
+        let levels =
+            [("compression.gzip.level", "7"), ("compression.zstd.level", "19"), ("compression.lz4.level", "5")];
+        for (codec, level) in [("gzip", Some(7)), ("zstd", Some(19)), ("lz4", None), ("producer", None)] {
+            let configs = map(&[&levels[..], &[("compression.type", codec)]].concat());
+            assert_eq!(log_config(&configs, &defaults, false).compression_level, level, "{codec}");
+        }
+        let gzip = map(&[("compression.type", "gzip")]);
+        assert_eq!(log_config(&gzip, &defaults, false).compression_level, None);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Config {
     pub super_users: Vec<String>,
     /// Clients with SASL have to authenticate again after this long (milliseconds); 0 is never.
     pub connections_max_reauth_ms: u64,
+    /// How often every partition is looked at for retention and compaction (milliseconds).
+    pub maintenance_interval_ms: u64,
     pub listeners: Vec<Listener>,
     pub oauthbearer: OauthBearer,
     pub http: Http,
@@ -272,6 +274,7 @@ impl Default for Config {
             default_partitions: 1,
             super_users: vec!["User:admin".to_owned(), "User:terraform".to_owned()],
             connections_max_reauth_ms: 0,
+            maintenance_interval_ms: 15_000,
             listeners: vec![Listener::default()],
             oauthbearer: OauthBearer::default(),
             http: Http::default(),

@@ -34,6 +34,11 @@ const GENERAL: &[Setting] = &[
         "A client with SASL has to authenticate again on its connection within this time (milliseconds; Kafka's \
          `connections.max.reauth.ms`), or the connection is closed. 0 is never; a token's own end counts in any case.",
     ),
+    setting(
+        "maintenance_interval_ms",
+        "How often partitions are looked at for retention and compaction (milliseconds). Kafka's \
+         `log.retention.check.interval.ms` and `log.cleaner.backoff.ms`.",
+    ),
 ];
 
 const LISTENER: &[Setting] = &[

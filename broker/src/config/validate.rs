@@ -214,6 +214,7 @@ fn bounds(config: &Config, found: &mut Problems) {
     );
     found.unless(limits.idle_seconds > 0, "limits.idle_seconds", "must be at least 1");
     found.unless(limits.stop_seconds > 0, "limits.stop_seconds", "must be at least 1");
+    found.unless(config.maintenance_interval_ms > 0, "maintenance_interval_ms", "must be at least 1");
     let transactions = &config.transactions;
     found.unless(transactions.max_timeout_ms > 0, "transactions.max_timeout_ms", "must be at least 1");
     found.unless(transactions.id_expiration_ms > 0, "transactions.id_expiration_ms", "must be at least 1");

@@ -1,6 +1,7 @@
 //! Compaction: keeps the newest record per key below the dirty end. Works on closed, durable chunks only, reads them in
 //! bounded pieces, and replaces them group by group, oldest first, so that a tombstone never goes before what it hides.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::LogError;
 use super::compact::{Keys, Outcome, Rules};
 use super::config::LogConfig;
 use super::decided::Decided;
-use super::header::{BatchHeader, Batches};
+use super::header::{BatchHeader, Batches, NO_TIMESTAMP};
 use super::partition::{Handle, Partition, Upkeep};
 use super::slices::{away, read_slice_blocking};
 use crate::store::{Chunk, Offset, Read, Slice, StoreError};
@@ -28,7 +29,7 @@ impl Partition {
             return Ok(());
         }
         let handle = self.handle()?;
-        self.roll_overdue(&handle, &config)?;
+        self.roll_overdue(&handle, &config).await?;
         let Some(work) = self.work(&handle, &config).await? else { return Ok(()) };
         let keys = self.collect_keys(&handle, &work, stop).await?;
         let end = keys.end;
@@ -45,7 +46,7 @@ impl Partition {
         let reached = work.chunks.partition_point(|chunk| chunk.offsets.start < end);
         let log_start = handle.bounds().log_start;
         let mut decided = Decided::new(handle.transactions.lock().aborted_from(log_start));
-        for group in groups(&work.chunks[..reached], config.segment_bytes) {
+        for group in groups(&work.chunks[..reached], &config) {
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -59,10 +60,11 @@ impl Partition {
     }
 
     /// `max.compaction.lag.ms` holds for the open chunk too.
-    fn roll_overdue(&self, handle: &Arc<Handle>, config: &LogConfig) -> Result<(), LogError> {
+    async fn roll_overdue(&self, handle: &Arc<Handle>, config: &LogConfig) -> Result<(), LogError> {
         let border = self.clock.now_ms().saturating_sub(config.max_compaction_lag_ms);
-        let overdue = |chunk: &Chunk| chunk.bytes > 0 && chunk.max_timestamp >= 0 && chunk.max_timestamp < border;
-        if handle.bytes.chunks().last().is_some_and(overdue) {
+        let Some(open) = handle.bytes.chunks().pop().filter(|open| border > 0 && open.bytes > 0) else { return Ok(()) };
+        let all_old = (0..border).contains(&open.max_timestamp);
+        if all_old || self.first_timestamp(handle, open.offsets).await?.is_some_and(|first| first < border) {
             let _appending = handle.tail.lock();
             handle.bytes.roll().map_err(|error| self.store_error(handle, error))?;
         }
@@ -78,19 +80,29 @@ impl Partition {
         else {
             return Ok(None);
         };
-        if work.ratio() >= config.min_cleanable_dirty_ratio {
-            return Ok(Some(work));
-        }
-        let oldest = self.first_timestamp(handle, work.first_dirty).await?;
-        let overdue = oldest.is_some_and(|oldest| oldest < now.saturating_sub(config.max_compaction_lag_ms));
-        Ok(overdue.then_some(work))
+        let border = now.saturating_sub(config.max_compaction_lag_ms);
+        let due = work.ratio() > config.min_cleanable_dirty_ratio || self.begins_before(handle, &work, border).await?;
+        Ok(due.then_some(work))
     }
 
-    async fn first_timestamp(&self, handle: &Arc<Handle>, from: Offset) -> Result<Option<i64>, LogError> {
-        let until = handle.bounds().high_watermark;
+    /// Whether any of the dirty chunks begins before this time (ms).
+    async fn begins_before(&self, handle: &Arc<Handle>, work: &Work, border: i64) -> Result<bool, LogError> {
+        for chunk in work.dirty() {
+            let from = chunk.offsets.start.max(work.first_dirty);
+            let first = self.first_timestamp(handle, from..chunk.offsets.end).await?;
+            if first.is_some_and(|first| first < border) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Of the first batch; `None` when it has none.
+    async fn first_timestamp(&self, handle: &Arc<Handle>, offsets: Range<Offset>) -> Result<Option<i64>, LogError> {
+        let Range { start: from, end: until } = offsets;
         let slice = self.read(handle, Read { from, until, max_bytes: 1, at_least_one: true }).await?;
         let bytes = super::read_slice(slice).await?;
-        Ok(BatchHeader::parse(&bytes).ok().map(|header| header.max_timestamp))
+        Ok(BatchHeader::parse(&bytes).ok().map(|header| header.max_timestamp).filter(|time| *time != NO_TIMESTAMP))
     }
 
     async fn collect_keys(
@@ -205,17 +217,21 @@ impl Work {
         now_ms: i64,
     ) -> Option<Self> {
         let young = now_ms.saturating_sub(config.min_compaction_lag_ms);
+        let is_dirty = |chunk: &Chunk| chunk.offsets.end > first_dirty;
         let cleanable = |chunk: &Chunk| {
-            let old = config.min_compaction_lag_ms <= 0 || chunk.max_timestamp <= young;
+            let old = config.min_compaction_lag_ms <= 0 || chunk.max_timestamp <= young || !is_dirty(chunk);
             chunk.closed && chunk.offsets.end <= last_stable && old
         };
         let count = chunks.iter().take_while(|chunk| cleanable(chunk)).count();
         chunks.truncate(count);
         let end = chunks.last()?.offsets.end;
-        let is_dirty = |chunk: &&Chunk| chunk.offsets.end > first_dirty;
-        let dirty_bytes = chunks.iter().filter(is_dirty).map(|chunk| chunk.bytes).sum();
+        let dirty_bytes = chunks.iter().filter(|chunk| is_dirty(chunk)).map(|chunk| chunk.bytes).sum();
         let clean_bytes = chunks.iter().filter(|chunk| !is_dirty(chunk)).map(|chunk| chunk.bytes).sum();
         (dirty_bytes > 0).then_some(Self { chunks, first_dirty, end, clean_bytes, dirty_bytes })
+    }
+
+    fn dirty(&self) -> impl Iterator<Item = &Chunk> {
+        self.chunks.iter().filter(|chunk| chunk.offsets.end > self.first_dirty)
     }
 
     fn ratio(&self) -> f64 {
@@ -223,15 +239,19 @@ impl Work {
     }
 }
 
-/// Neighbours that fit into one chunk of the configured size together.
-fn groups(chunks: &[Chunk], segment_bytes: u64) -> Vec<&[Chunk]> {
+/// Neighbours that fit into one chunk of the configured size together. Where time deletes too, they are no further apart
+/// than `segment.ms`: a chunk goes as a whole, and what is old would stay for as long as something young is added to it.
+fn groups<'a>(chunks: &'a [Chunk], config: &LogConfig) -> Vec<&'a [Chunk]> {
+    let by_time = config.cleanup.delete && config.retention_ms >= 0;
+    let age = if by_time { config.segment_ms } else { i64::MAX };
     let mut groups = Vec::new();
     let mut rest = chunks;
     while let Some(first) = rest.first() {
         let mut bytes = 0;
         let fitting = rest.iter().take_while(|chunk| {
             bytes += chunk.bytes;
-            bytes <= segment_bytes && chunk.offsets.end - first.offsets.start <= MAX_SPAN
+            let apart = chunk.max_timestamp.saturating_sub(first.max_timestamp);
+            bytes <= config.segment_bytes && chunk.offsets.end - first.offsets.start <= MAX_SPAN && apart <= age
         });
         let (group, tail) = rest.split_at(fitting.count().max(1));
         groups.push(group);
@@ -378,7 +398,7 @@ mod tests {
         append(&[record("c", "1", NOW)]);
         pass(&partition).await;
         assert_eq!(shown(&all(&partition).await)[..2], with_tombstone);
-        rig.clock.advance(1_001);
+        rig.clock.advance(1_000);
         append(&[record("d", "1", NOW)]);
         pass(&partition).await;
         assert_eq!(all(&partition).await.iter().map(|record| record.offset).collect::<Vec<_>>(), [1, 3, 4]);
@@ -439,6 +459,116 @@ mod tests {
         rig.clock.advance(6_000);
         pass(&partition).await;
         assert_eq!(all(&partition).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_log_is_compacted_when_more_than_the_ratio_is_dirty() {
+        for (ratio, left) in [(0.5, 2), (0.49, 1)] {
+            let config = LogConfig { min_cleanable_dirty_ratio: ratio, ..compacted() };
+            let (_rig, partition) = Rig::new(config).await;
+            let append = |value: &str| {
+                partition.append(batch_of(&[record("a", value, NOW)], Codec::None, |_| {}), Acks::All).unwrap();
+                roll(&partition);
+            };
+            append("1");
+            append("2");
+            pass(&partition).await;
+            assert_eq!(all(&partition).await.len(), 1, "all of it was dirty");
+            append("3");
+            pass(&partition).await;
+            assert_eq!(all(&partition).await.len(), left, "half of it is dirty, {ratio} may be");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_maximum_lag_counts_from_any_dirty_chunk_with_a_time() {
+        let config = LogConfig { min_cleanable_dirty_ratio: 1.0, max_compaction_lag_ms: 5_000, ..compacted() };
+        let (rig, partition) = Rig::new(config).await;
+        let append = |value: &str, timestamp| {
+            partition.append(batch_of(&[record("a", value, timestamp)], Codec::None, |_| {}), Acks::All).unwrap();
+            roll(&partition);
+        };
+        append("1", NO_TIMESTAMP);
+        append("2", NOW + 60_000);
+        pass(&partition).await;
+        assert_eq!(all(&partition).await.len(), 2, "none is old");
+        append("3", NOW);
+        rig.clock.advance(5_000);
+        pass(&partition).await;
+        assert_eq!(all(&partition).await.len(), 3);
+        rig.clock.advance(1);
+        pass(&partition).await;
+        assert_eq!(all(&partition).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_open_chunk_is_compacted_within_the_maximum_lag() {
+        let config = LogConfig {
+            min_cleanable_dirty_ratio: 1.0,
+            max_compaction_lag_ms: 5_000,
+            segment_bytes: 1 << 20,
+            ..compacted()
+        };
+        let (rig, partition) = Rig::new(config).await;
+        for timestamp in [NOW, NOW + 4_000] {
+            partition.append(batch_of(&[record("a", "1", timestamp)], Codec::None, |_| {}), Acks::All).unwrap();
+        }
+        rig.clock.advance(5_000);
+        pass(&partition).await;
+        assert_eq!(all(&partition).await.len(), 2);
+        rig.clock.advance(1);
+        pass(&partition).await;
+        assert_eq!(all(&partition).await.len(), 1, "the first record is over its time, if not the last");
+    }
+
+    #[test]
+    fn what_time_deletes_is_not_put_together_with_what_is_younger() {
+        let chunk = |start, max_timestamp| Chunk { offsets: start..start + 1, bytes: 10, max_timestamp, closed: true };
+        let chunks = [chunk(0, NOW), chunk(1, NOW + 500), chunk(2, NOW + 1_001), chunk(3, NOW + 5_000)];
+        let sizes = |config: &LogConfig| groups(&chunks, config).iter().map(|group| group.len()).collect::<Vec<_>>();
+        let both = LogConfig { cleanup: Cleanup { delete: true, compact: true }, segment_ms: 1_000, ..compacted() };
+        assert_eq!(sizes(&both), [2, 1, 1]);
+        assert_eq!(sizes(&LogConfig { retention_ms: -1, ..both }), [4]);
+        assert_eq!(sizes(&LogConfig { segment_bytes: 30, ..compacted() }), [3, 1]);
+    }
+
+    #[test]
+    fn the_minimum_lag_is_that_of_dirty_chunks() {
+        let chunk = |offsets, max_timestamp, closed| Chunk { offsets, bytes: 10, max_timestamp, closed };
+        let chunks = || vec![chunk(0..2, NOW, true), chunk(2..3, NOW - 500, true), chunk(3..4, NOW, false)];
+        let config = LogConfig { min_compaction_lag_ms: 500, ..compacted() };
+        let work = Work::find(chunks(), 2, 4, &config, NOW).unwrap();
+        assert_eq!((work.end, work.clean_bytes, work.dirty_bytes), (3, 10, 10));
+        assert_eq!(Work::find(chunks(), 0, 4, &config, NOW), None);
+    }
+
+    /// What a reader finds who wants to get to the log end.
+    async fn last_read(partition: &Partition) -> Offset {
+        let fetched = partition.fetch(0, usize::MAX, true, Isolation::ReadUncommitted).await.unwrap();
+        let bytes = read_slice(fetched.slice).await.unwrap();
+        Batches::new(&bytes).last().unwrap().unwrap().0.last_offset()
+    }
+
+    #[tokio::test]
+    async fn a_reader_gets_to_the_end_of_a_log_whose_last_records_went() {
+        let (_rig, partition) = Rig::new(LogConfig { delete_retention_ms: 0, ..compacted() }).await;
+        let append = |records: &[NewRecord]| {
+            partition.append(batch_of(records, Codec::None, |_| {}), Acks::All).unwrap();
+            roll(&partition);
+        };
+        append(&[record("a", "1", NOW), record("b", "1", NOW)]);
+        append(&[tombstone("a")]);
+        pass(&partition).await;
+        partition.handle().unwrap().tail.lock().cleaned = 0;
+        pass(&partition).await;
+        assert_eq!(shown(&all(&partition).await), [(1, "b".to_owned(), Some("1".to_owned()))]);
+        assert_eq!((last_read(&partition).await, partition.bounds().log_end), (2, 3));
+        append(&[record("c", "1", NOW)]);
+        pass(&partition).await;
+        let fetched = partition.fetch(2, usize::MAX, true, Isolation::ReadUncommitted).await.unwrap();
+        let bytes = read_slice(fetched.slice).await.unwrap();
+        let header = BatchHeader::parse(&bytes).unwrap();
+        assert_eq!((header.base_offset, header.count), (3, 1), "once there is more, the empty batch goes");
     }
 
     #[tokio::test]

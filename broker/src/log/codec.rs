@@ -173,10 +173,17 @@ pub fn decompress(codec: Codec, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<(
 
 /// Compresses records in the form that every Kafka client reads.
 pub fn compress(codec: Codec, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    compress_at(codec, None, bytes)
+}
+
+/// The same at a level of the codec's own scale; `None` is its default. Snappy and lz4 have one level only.
+pub fn compress_at(codec: Codec, level: Option<i32>, bytes: &[u8]) -> io::Result<Vec<u8>> {
     match codec {
         Codec::None => Ok(bytes.to_vec()),
         Codec::Gzip => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok());
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+            let mut encoder = GzEncoder::new(Vec::new(), level);
             encoder.write_all(bytes)?;
             encoder.finish()
         }
@@ -188,7 +195,8 @@ pub fn compress(codec: Codec, bytes: &[u8]) -> io::Result<Vec<u8>> {
             encoder.write_all(bytes)?;
             encoder.finish().map_err(io::Error::other)
         }
-        Codec::Zstd => zstd::stream::encode_all(bytes, zstd::DEFAULT_COMPRESSION_LEVEL),
+        // In one piece: told the size, the high levels do not reserve memory for windows of 128 MiB.
+        Codec::Zstd => zstd::bulk::compress(bytes, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL)),
     }
 }
 
@@ -232,6 +240,21 @@ mod tests {
                 assert_eq!(out, bytes, "{codec:?} {len}");
                 assert_eq!(Codec::from_id(codec.id()), Some(codec));
             }
+        }
+    }
+
+    #[test]
+    fn levels_trade_time_for_size() {
+        let bytes: Vec<u8> = (0..200_000u32).flat_map(|i| (i * i / 7 % 1009).to_string().into_bytes()).collect();
+        let mut out = Vec::new();
+        for (codec, fast, small) in [(Codec::Gzip, 1, 9), (Codec::Zstd, -50, 22)] {
+            let [fast, default, small] = [Some(fast), None, Some(small)].map(|level| {
+                let compressed = compress_at(codec, level, &bytes).unwrap();
+                decompress(codec, &compressed, &mut out).unwrap();
+                assert_eq!(out, bytes, "{codec:?} {level:?}");
+                compressed.len()
+            });
+            assert!(fast > default && default > small, "{codec:?}: {fast}, {default}, {small}");
         }
     }
 

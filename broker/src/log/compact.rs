@@ -2,7 +2,8 @@
 //!
 //! Follows Kafka: offsets stay, a tombstone stays until the delete horizon that its batch got when it was first
 //! compacted (kept in the base timestamp, with a bit that says so), and so does the marker of a transaction of which
-//! nothing is left. The last batch of a producer stays as an empty header, so that its sequence survives.
+//! nothing is left. The last batch of a producer stays as an empty header, so that its sequence survives, and so does
+//! the last batch of what a pass covers: there may be nothing behind it, and readers wait until they are at the log end.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -128,7 +129,7 @@ impl Rules {
             return Ok(Outcome::Keep);
         }
         if header.count == 0 {
-            return Ok(if self.ends_a_producer(header) { Outcome::Keep } else { Outcome::Drop });
+            return Ok(if self.leaves_a_header(header) { Outcome::Keep } else { Outcome::Drop });
         }
         if control {
             return self.marker(header, batch, goes);
@@ -164,7 +165,7 @@ impl Rules {
             return Ok(Outcome::Keep);
         }
         if header.attributes.delete_horizon() {
-            let gone = header.base_timestamp < self.now_ms;
+            let gone = header.base_timestamp <= self.now_ms;
             return Ok(if gone { self.without_records(header) } else { Outcome::Keep });
         }
         let horizon = self.now_ms.saturating_add(self.delete_retention_ms);
@@ -173,13 +174,17 @@ impl Rules {
     }
 
     fn without_records(&self, header: &BatchHeader) -> Outcome {
-        if self.ends_a_producer(header) { Outcome::Replace(emptied(header)) } else { Outcome::Drop }
+        if self.leaves_a_header(header) { Outcome::Replace(emptied(header)) } else { Outcome::Drop }
     }
 
     fn keeps(&self, header: &BatchHeader, record: &RecordView<'_>) -> bool {
         let offset = header.offset(record.offset_delta);
-        let gone = || header.attributes.delete_horizon() && header.base_timestamp < self.now_ms;
+        let gone = || header.attributes.delete_horizon() && header.base_timestamp <= self.now_ms;
         record.key.is_some_and(|key| self.keys.is_newest(key, offset)) && (record.value.is_some() || !gone())
+    }
+
+    fn leaves_a_header(&self, header: &BatchHeader) -> bool {
+        header.last_offset() + 1 == self.keys.end || self.ends_a_producer(header)
     }
 
     fn ends_a_producer(&self, header: &BatchHeader) -> bool {

@@ -31,6 +31,8 @@ pub enum Compression {
 pub struct LogConfig {
     pub cleanup: Cleanup,
     pub compression: Compression,
+    /// On the scale of its codec; `None` is the codec's default.
+    pub compression_level: Option<i32>,
     pub delete_retention_ms: i64,
     pub max_compaction_lag_ms: i64,
     pub max_message_bytes: usize,
@@ -39,6 +41,7 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     pub retention_ms: i64,
     pub segment_bytes: u64,
+    pub segment_jitter_ms: i64,
     pub segment_ms: i64,
     pub timestamp_after_max_ms: i64,
     pub timestamp_before_max_ms: i64,
@@ -53,6 +56,7 @@ impl Default for LogConfig {
         Self {
             cleanup: Cleanup { delete: true, compact: false },
             compression: Compression::Producer,
+            compression_level: None,
             delete_retention_ms: 86_400_000,
             max_compaction_lag_ms: i64::MAX,
             max_message_bytes: 1_048_588,
@@ -61,6 +65,7 @@ impl Default for LogConfig {
             retention_bytes: -1,
             retention_ms: 604_800_000,
             segment_bytes: 1 << 30,
+            segment_jitter_ms: 0,
             segment_ms: 604_800_000,
             timestamp_after_max_ms: 3_600_000,
             timestamp_before_max_ms: i64::MAX,

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::header::{BatchHeader, Batches, HEADER_LEN};
 use super::partition::{Handle, Partition};
@@ -51,9 +52,10 @@ impl Partition {
 
     pub(super) async fn read(&self, handle: &Arc<Handle>, read: Read) -> Result<Slice, LogError> {
         let found = handle.bytes.read(read).await;
-        // What was read may have been deleted meanwhile.
-        if read.from < handle.bounds().log_start {
-            in_range(handle, read.from)?;
+        // What was to be read may have been deleted meanwhile: what follows it would hide that.
+        let start = handle.trimming.load(Ordering::Acquire);
+        if read.from < start {
+            return Err(LogError::OffsetOutOfRange { wanted: read.from, start, end: handle.bounds().log_end });
         }
         found.map_err(|error| self.read_error(handle, error))
     }
@@ -132,7 +134,14 @@ impl Partition {
         let mut from = start.max(bounds.log_start);
         while from < bounds.high_watermark {
             let read = Read { from, until: bounds.high_watermark, max_bytes: LOOKUP_BYTES, at_least_one: true };
-            let slice = self.read(handle, read).await?;
+            let slice = match self.read(handle, read).await {
+                // What is deleted meanwhile is no answer.
+                Err(LogError::OffsetOutOfRange { start, .. }) if start > from => {
+                    from = start;
+                    continue;
+                }
+                slice => slice?,
+            };
             let next = slice.next_offset;
             let look = Arc::clone(&look);
             let found = away(move || {

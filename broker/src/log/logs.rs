@@ -97,7 +97,7 @@ impl Logs {
             return Ok(partition);
         }
         if create {
-            match self.store.create(id, options(&config)).await {
+            match self.store.create(id, options(id, &config)).await {
                 // Made before, by an attempt that was interrupted: opening tells.
                 Ok(()) | Err(StoreError::Rejected(_)) => {}
                 Err(error) => return Err(error.into()),

@@ -13,8 +13,6 @@ use super::partition::{Backoff, Partition};
 
 /// How often failed handles are looked for, beyond those that are reported.
 const WATCH: Duration = Duration::from_secs(1);
-/// How often every partition gets its turn.
-const ROUND: Duration = Duration::from_secs(15);
 /// State is stored at least this often while a partition is written to (ms).
 const CHECKPOINT_MS: i64 = 60_000;
 /// `producer.id.expiration.ms`.
@@ -23,10 +21,11 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
 
 impl Logs {
-    /// Runs retention, compaction, producer expiry and reopening of failed partitions until cancelled.
-    pub async fn run_maintenance(self: Arc<Self>, stop: CancellationToken) {
+    /// Runs retention, compaction, producer expiry and reopening of failed partitions until cancelled. Every partition
+    /// gets its turn once per `interval`.
+    pub async fn run_maintenance(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
         let reopening = self.keep_open(&stop);
-        let rounds = self.go_round(&stop);
+        let rounds = self.go_round(interval, &stop);
         tokio::join!(reopening, rounds);
     }
 
@@ -50,11 +49,11 @@ impl Logs {
         self.all().iter().any(|partition| partition.is_failed())
     }
 
-    async fn go_round(&self, stop: &CancellationToken) {
+    async fn go_round(&self, interval: Duration, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(ROUND) => {}
+                () = tokio::time::sleep(interval) => {}
             }
             for partition in self.all() {
                 if stop.is_cancelled() {

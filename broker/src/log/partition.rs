@@ -5,6 +5,7 @@
 //! the partition is opened again, through recovery and under a new leader epoch, so no offset that was acknowledged as
 //! durable is ever given to another record.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -105,6 +106,8 @@ pub(super) struct Handle {
     pub(super) durable: watch::Receiver<Durable>,
     pub(super) leader_epoch: i32,
     pub(super) log_start: AtomicI64,
+    /// Where the log is going to start: what is below may be gone before that is durable, and told.
+    pub(super) trimming: AtomicI64,
     pub(super) log_end: AtomicI64,
     pub(super) tail: Mutex<Tail>,
     /// Taken after the tail's lock by whoever needs both.
@@ -174,7 +177,7 @@ impl Tail {
 
 impl Handle {
     async fn open(store: &dyn Store, id: PartitionId, config: &LogConfig, now_ms: i64) -> Result<Self, StoreError> {
-        let (bytes, loaded) = store.open(id, options(config)).await?;
+        let (bytes, loaded) = store.open(id, options(id, config)).await?;
         let (mut tail, mut transactions) = Tail::restore(&loaded.state, loaded.end).map_err(|reason| {
             StoreError::Corrupt(Arc::from(format!("{reason}; restore this partition from a copy")))
         })?;
@@ -191,6 +194,7 @@ impl Handle {
             bytes,
             leader_epoch: loaded.leader_epoch,
             log_start: AtomicI64::new(loaded.log_start),
+            trimming: AtomicI64::new(loaded.log_start),
             log_end: AtomicI64::new(loaded.end),
             tail: Mutex::new(tail),
         })
@@ -265,15 +269,24 @@ async fn replay(
 }
 
 /// What the store has to know of a topic's settings.
-pub(super) fn options(config: &LogConfig) -> PartitionOptions {
+pub(super) fn options(id: PartitionId, config: &LogConfig) -> PartitionOptions {
+    let most = if config.cleanup.compact { config.max_compaction_lag_ms } else { i64::MAX };
     let segment_ms =
-        if config.cleanup.compact { config.segment_ms.min(config.max_compaction_lag_ms) } else { config.segment_ms };
+        config.segment_ms.min(most) - jitter(id, config.segment_jitter_ms.min(config.segment_ms).min(most));
     PartitionOptions {
         segment_bytes: config.segment_bytes,
         segment_ms,
         compacted: config.cleanup.compact && !config.cleanup.delete,
         internal: config.internal,
     }
+}
+
+/// How much earlier than others this partition closes its segments (0 to `most`, ms): partitions that were made
+/// together do not all begin new files at the same time.
+fn jitter(id: PartitionId, most: i64) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish().checked_rem(most as u64).map_or(0, |part| part as i64)
 }
 
 impl Partition {
@@ -395,7 +408,7 @@ impl Partition {
 
     pub(super) fn configure(&self, config: Arc<LogConfig>) {
         if let Ok(handle) = self.handle() {
-            handle.bytes.set_options(options(&config));
+            handle.bytes.set_options(options(self.id, &config));
         }
         self.config.store(config);
     }
@@ -483,5 +496,41 @@ impl Partition {
         upkeep.checkpointed_at = self.clock.now_ms();
         upkeep.chunk_start = handle.bytes.chunks().last().map_or(end, |chunk| chunk.offsets.start);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use uuid::Uuid;
+
+    use super::super::Cleanup;
+    use super::*;
+
+    fn segment_ms(config: &LogConfig) -> HashSet<i64> {
+        let id = |index| PartitionId { topic: Uuid::from_u128(7), index };
+        (0..100).map(|index| options(id(index), config).segment_ms).collect()
+    }
+
+    #[test]
+    fn jitter_spreads_when_segments_are_closed() {
+        let config = LogConfig { segment_ms: 60_000, ..LogConfig::default() };
+        assert_eq!(segment_ms(&config), HashSet::from([60_000]));
+        let spread = segment_ms(&LogConfig { segment_jitter_ms: 10_000, ..config.clone() });
+        assert!(spread.len() > 90 && spread.iter().all(|ms| (50_001..=60_000).contains(ms)), "{spread:?}");
+        let wide = segment_ms(&LogConfig { segment_jitter_ms: i64::MAX, ..config.clone() });
+        assert!(wide.len() > 90 && wide.iter().all(|ms| (1..=60_000).contains(ms)), "{wide:?}");
+    }
+
+    #[test]
+    fn compacted_segments_are_closed_within_the_maximum_lag() {
+        let config = LogConfig { max_compaction_lag_ms: 1_000, ..LogConfig::default() };
+        assert_eq!(segment_ms(&config), HashSet::from([config.segment_ms]));
+        let cleanup = Cleanup { delete: false, compact: true };
+        let compacted = LogConfig { cleanup, ..config };
+        assert_eq!(segment_ms(&compacted), HashSet::from([1_000]));
+        let jittered = segment_ms(&LogConfig { segment_jitter_ms: 5_000, ..compacted });
+        assert!(jittered.iter().all(|ms| (1..=1_000).contains(ms)), "{jittered:?}");
     }
 }

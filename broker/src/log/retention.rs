@@ -66,7 +66,12 @@ impl Partition {
         if before > upkeep.checkpointed {
             self.checkpoint(upkeep).await?;
         }
-        handle.bytes.trim(before).await.map_err(|error| self.store_error(handle, error))?;
+        handle.trimming.store(before, Ordering::Release);
+        let trimmed = handle.bytes.trim(before).await;
+        if trimmed.is_err() {
+            handle.trimming.store(log_start, Ordering::Release);
+        }
+        trimmed.map_err(|error| self.store_error(handle, error))?;
         handle.log_start.fetch_max(before, Ordering::AcqRel);
         handle.tail.lock().epochs.trim(before);
         handle.transactions.lock().forget_aborted(before);
@@ -97,7 +102,8 @@ fn by_size(chunks: &[Chunk], retention_bytes: i64) -> usize {
     chunks
         .iter()
         .take_while(|chunk| {
-            let goes = chunk.bytes > 0 && chunk.bytes <= excess;
+            // Compaction may leave a closed chunk empty.
+            let goes = (chunk.closed || chunk.bytes > 0) && chunk.bytes <= excess;
             excess = excess.saturating_sub(chunk.bytes);
             goes
         })
@@ -108,7 +114,7 @@ fn by_size(chunks: &[Chunk], retention_bytes: i64) -> usize {
 mod tests {
     use super::super::codec::Codec;
     use super::super::tests::{NOW, Rig, batch_of, plain_batch, record};
-    use super::super::{Acks, Cleanup};
+    use super::super::{Acks, Cleanup, Isolation};
     use super::*;
 
     fn chunk(offsets: std::ops::Range<Offset>, bytes: u64, max_timestamp: i64) -> Chunk {
@@ -133,6 +139,13 @@ mod tests {
         assert_eq!(by_size(&chunks, 0), 3);
     }
 
+    #[test]
+    fn a_chunk_that_compaction_emptied_does_not_hold_up_the_rest() {
+        let chunks = [chunk(0..5, 0, -1), chunk(5..9, 10, 1), chunk(9..12, 10, 1)];
+        assert_eq!(by_size(&chunks, 10), 2);
+        assert_eq!(by_size(&[Chunk { closed: false, ..chunk(0..0, 0, -1) }], 0), 0);
+    }
+
     #[tokio::test]
     async fn the_open_chunk_goes_too_once_all_of_it_is_old() {
         let len = plain_batch(1).len() as u64;
@@ -152,6 +165,22 @@ mod tests {
         assert_eq!(partition.bounds().log_start, 4);
         let partition = rig.restart().await;
         assert_eq!(partition.append(plain_batch(1), Acks::All).unwrap().base_offset, 4);
+    }
+
+    #[tokio::test]
+    async fn a_reader_does_not_pass_over_what_is_being_deleted() {
+        let len = plain_batch(2).len() as u64;
+        let (_rig, partition) = Rig::new(LogConfig { segment_bytes: len, ..LogConfig::default() }).await;
+        for _ in 0..3 {
+            partition.append(plain_batch(2), Acks::All).unwrap();
+        }
+        let handle = partition.handle().unwrap();
+        handle.trimming.store(4, Ordering::Release);
+        handle.bytes.trim(4).await.unwrap();
+        assert_eq!(partition.bounds().log_start, 0, "not told yet");
+        let error = partition.fetch(0, 1, true, Isolation::ReadUncommitted).await.unwrap_err();
+        assert!(matches!(error, LogError::OffsetOutOfRange { wanted: 0, start: 4, end: 6 }), "{error}");
+        partition.fetch(4, 1, true, Isolation::ReadUncommitted).await.unwrap();
     }
 
     #[tokio::test]

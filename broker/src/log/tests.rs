@@ -157,7 +157,8 @@ async fn a_failed_handle_is_reopened_without_reusing_durable_offsets() {
     assert_eq!(code(partition.append(plain_batch(1), Acks::All)), ResponseError::NotLeaderOrFollower);
     assert!(matches!(rig.logs.get(rig.id), Err(LogError::NotLeader)));
     let stop = tokio_util::sync::CancellationToken::new();
-    let maintenance = tokio::spawn(Arc::clone(&rig.logs).run_maintenance(stop.clone()));
+    let maintenance =
+        tokio::spawn(Arc::clone(&rig.logs).run_maintenance(std::time::Duration::from_secs(1), stop.clone()));
     while rig.logs.get(rig.id).is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -310,7 +311,7 @@ async fn a_partition_that_cannot_be_opened_now_is_opened_later() {
     logs.load(vec![(rig.id, Arc::clone(&rig.config))], &[]).await.unwrap();
     assert_eq!(code(logs.get(rig.id).map(drop)), ResponseError::KafkaStorageError);
     let stop = tokio_util::sync::CancellationToken::new();
-    let maintenance = tokio::spawn(Arc::clone(&logs).run_maintenance(stop.clone()));
+    let maintenance = tokio::spawn(Arc::clone(&logs).run_maintenance(std::time::Duration::from_secs(1), stop.clone()));
     while logs.get(rig.id).is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }

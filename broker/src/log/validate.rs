@@ -55,7 +55,7 @@ pub fn validate<'a>(batch: &'a [u8], config: &LogConfig, now_ms: i64) -> Result<
     let max_timestamp = walk(&header, records, config, now_ms)?;
     let mut checked = Checked { header, records: Cow::Borrowed(records), log_append_time: NO_TIMESTAMP };
     if let Some(codec) = stored_codec(config.compression).filter(|codec| header.attributes.codec() != Some(*codec)) {
-        recompress(&mut checked, batch, codec)?;
+        recompress(&mut checked, batch, codec, config.compression_level)?;
         if checked.records.len() + HEADER_LEN > config.max_message_bytes {
             return Err(too_large(checked.records.len() + HEADER_LEN, config.max_message_bytes));
         }
@@ -228,10 +228,10 @@ fn stored_codec(compression: Compression) -> Option<Codec> {
 }
 
 /// Records keep their bytes; only what is around them changes.
-fn recompress(checked: &mut Checked<'_>, batch: &[u8], codec: Codec) -> Result<(), LogError> {
+fn recompress(checked: &mut Checked<'_>, batch: &[u8], codec: Codec, level: Option<i32>) -> Result<(), LogError> {
     let mut buffer = Vec::new();
     let plain = records::plain(&checked.header, batch, &mut buffer)?;
-    let compressed = codec::compress(codec, plain).map_err(RecordError::from)?;
+    let compressed = codec::compress_at(codec, level, plain).map_err(RecordError::from)?;
     checked.header.attributes = checked.header.attributes.with_codec(codec);
     checked.records = Cow::Owned(compressed);
     Ok(())
@@ -300,6 +300,19 @@ mod tests {
         let doubled = sized(&value.repeat(3), Codec::Snappy);
         assert!(takes_long(&doubled, &LogConfig::default()));
         assert!(!takes_long(&sized("1", Codec::Zstd), &LogConfig::default()));
+    }
+
+    #[test]
+    fn batches_are_compressed_anew_at_the_topics_level() {
+        let text: String = (0..20_000u32).map(|i| (i * i / 7 % 1009).to_string()).collect();
+        let batch = batch_of(&[record("a", &text, NOW)], Codec::None, |_| {});
+        for (compression, fast, small) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -50, 19)] {
+            let [fast, small] = [fast, small].map(|level| {
+                let config = LogConfig { compression, compression_level: Some(level), ..LogConfig::default() };
+                validate(&batch, &config, NOW).unwrap().records.len()
+            });
+            assert!(small < fast, "{compression:?}: {small}, {fast}");
+        }
     }
 
     #[test]

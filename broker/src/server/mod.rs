@@ -120,7 +120,8 @@ impl Server {
             tasks.spawn(tokens.keys.clone().run(upkeep.clone()));
         }
         tasks.spawn(quotas.follow(quota_changes, upkeep.clone()));
-        tasks.spawn(logs.clone().run_maintenance(upkeep.clone()));
+        let interval = Duration::from_millis(config.maintenance_interval_ms);
+        tasks.spawn(logs.clone().run_maintenance(interval, upkeep.clone()));
 
         let mut server = Self {
             services,

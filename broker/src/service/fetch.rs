@@ -16,7 +16,7 @@ use crate::catalog::Topic;
 use crate::catalog::acl::{Operation, ResourceType};
 use crate::catalog::quota::QuotaKey;
 use crate::limits;
-use crate::log::{Isolation, LogError, Partition};
+use crate::log::{Bounds, Isolation, LogError, Partition};
 use crate::protocol::fetch::{FetchResponse, FetchedPartition, FetchedTopic, NodeEndpoint};
 use crate::store::Offset;
 
@@ -201,7 +201,14 @@ impl<'a> Reader<'a> {
     ) -> Result<FetchedPartition, LogError> {
         partition.check_epoch(wanted.current_epoch)?;
         if let Some(diverging) = self.diverging(partition, wanted)? {
-            return Ok(FetchedPartition { diverging: Some(diverging), ..FetchedPartition::error(key.index, 0) });
+            let bounds = partition.bounds();
+            return Ok(FetchedPartition {
+                high_watermark: bounds.high_watermark,
+                last_stable: bounds.last_stable,
+                log_start: bounds.log_start,
+                diverging: Some(diverging),
+                ..FetchedPartition::error(key.index, 0)
+            });
         }
         let max_bytes = (wanted.max_bytes.max(0) as usize).min(left);
         let fetched = partition.fetch(wanted.offset, max_bytes, at_least_one, self.isolation).await?;
@@ -231,6 +238,11 @@ impl<'a> Reader<'a> {
                 message: format!("where epoch {} ended is not known", wanted.last_fetched_epoch),
             });
         };
+        // What is deleted cannot be compared.
+        let Bounds { log_start, log_end, .. } = partition.bounds();
+        if wanted.offset < log_start {
+            return Err(LogError::OffsetOutOfRange { wanted: wanted.offset, start: log_start, end: log_end });
+        }
         let differs = end.leader_epoch < wanted.last_fetched_epoch || end.end_offset < wanted.offset;
         Ok(differs.then_some((end.leader_epoch, end.end_offset)))
     }
