@@ -1,6 +1,6 @@
 //! Compaction and retention keep what they must and free what they can, under load and across crashes; offsets never move.
 //!
-//! `COMPACTION_SECONDS` makes the load last longer, `COMPACTION_SEED` repeats its choices.
+//! `COMPACTION_SEED` repeats a run's choices.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use lockgate_tests::broker::{Broker, Options};
 use lockgate_tests::keyed::{self, Account, DOOMED, Kind, Placed, Shared, lock};
 use lockgate_tests::ledger::{Target, Trouble};
+use lockgate_tests::longer;
 use lockgate_tests::operator::{Operator, admin_login};
 use lockgate_tests::records::{Record, Sender, decode, encode};
 use lockgate_tests::requests::produce;
@@ -405,13 +406,9 @@ fn kill_on(scene: &mut Scene, seconds: u64, rng: &mut impl Rng) -> Result<(usize
     Ok((kills, amidst))
 }
 
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn what_must_stay_stays_and_what_may_go_goes() -> Result<()> {
-    let seed = setting("COMPACTION_SEED").unwrap_or_else(rand::random);
+    let seed = std::env::var("COMPACTION_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("COMPACTION_SEED={seed}");
     let mut scene = Scene::set()?;
     let (draining, reading) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
@@ -424,8 +421,7 @@ fn what_must_stay_stays_and_what_may_go_goes() -> Result<()> {
         let (topic, target, account, reading) = (*topic, scene.target.clone(), account.clone(), reading.clone());
         readers.push(thread::spawn(move || topic.read_on(&target, &account, &reading)));
     }
-    let seconds = setting("COMPACTION_SECONDS").unwrap_or(LOAD_SECONDS);
-    let (kills, amidst) = kill_on(&mut scene, seconds, &mut keyed::rng(seed, usize::MAX))?;
+    let (kills, amidst) = kill_on(&mut scene, longer(LOAD_SECONDS), &mut keyed::rng(seed, usize::MAX))?;
 
     draining.store(true, Ordering::Relaxed);
     lockgate_tests::until(Duration::from_secs(30), "the producers finish", || {

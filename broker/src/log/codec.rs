@@ -254,7 +254,7 @@ mod tests {
                 assert_eq!(out, bytes, "{codec:?} {level:?}");
                 compressed.len()
             });
-            assert!(fast > default && default > small, "{codec:?}: {fast}, {default}, {small}");
+            assert!(fast > default && default >= small, "{codec:?}: {fast}, {default}, {small}");
         }
     }
 
