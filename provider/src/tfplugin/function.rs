@@ -54,7 +54,9 @@ pub struct FunctionError {
 impl FunctionError {
     pub(super) fn to_wire(&self) -> wire::FunctionError {
         let function_argument = self.argument.and_then(|index| i64::try_from(index).ok());
-        wire::FunctionError { text: self.text.clone(), function_argument }
+        // Terraform puts a full stop behind it.
+        let text = self.text.trim_end_matches('.').to_owned();
+        wire::FunctionError { text, function_argument }
     }
 }
 
