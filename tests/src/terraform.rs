@@ -144,6 +144,26 @@ impl Terraform {
         self.run(&["apply", "-auto-approve"])?.succeeded()
     }
 
+    /// The output values, by name.
+    pub fn outputs(&self) -> Result<serde_json::Value> {
+        let said = self.run(&["output", "-json"])?.succeeded()?;
+        let outputs: serde_json::Map<_, _> = serde_json::from_str(&said.text)?;
+        Ok(outputs.into_iter().map(|(name, output)| (name, output["value"].clone())).collect())
+    }
+
+    /// Fails unless a plan has just this to do, such as `1 to add, 0 to change, 0 to destroy`.
+    pub fn plans(&self, changes: &str) -> Result<Said> {
+        let said = self.run(&["plan"])?.succeeded()?;
+        said.says(&format!("Plan: {changes}."))?;
+        Ok(said)
+    }
+
+    /// Forgets a resource and imports it again.
+    pub fn imports(&self, address: &str, id: &str) -> Result<()> {
+        self.run(&["state", "rm", address])?.succeeded()?;
+        self.run(&["import", address, id])?.succeeded().map(drop)
+    }
+
     /// Fails unless a plan has nothing to do.
     pub fn plans_nothing(&self) -> Result<()> {
         let said = self.run(&["plan", "-detailed-exitcode"])?;
