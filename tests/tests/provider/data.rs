@@ -122,8 +122,8 @@ impl Drop for Consumer {
 #[test]
 fn data_sources_show_what_is_there() -> Result<()> {
     let stage = Stage::set()?;
-    prepare(&stage.broker, &stage.operator)?;
-    let mut first = consumer(&stage.broker, Some(2))?;
+    prepare(stage.broker(), &stage.operator)?;
+    let mut first = consumer(stage.broker(), Some(2))?;
     let ended = until(PATIENCE, "two records are read", || first.0.try_wait().ok().flatten())?;
     ensure!(ended.success(), "the consumer ended with {ended}");
 
@@ -152,7 +152,7 @@ fn data_sources_show_what_is_there() -> Result<()> {
     ensure!(group["state"] == "Empty" && group["members"] == json!([]), "{group}");
     ensure!(group["offsets"].as_array().is_some_and(|offsets| offsets.contains(&offset)), "{group}");
 
-    let _member = consumer(&stage.broker, None)?;
+    let _member = consumer(stage.broker(), None)?;
     until(PATIENCE, "the group is stable", || {
         let groups = stage.operator.wait(stage.operator.admin().describe_groups(&["app"])).ok()?;
         groups["app"].as_ref().is_ok_and(|group| group.state == "Stable").then_some(())
@@ -184,7 +184,7 @@ provider "lockgate" {{
   cluster = terraform_data.cluster.output
 }}
 "#,
-        stage.broker.data().display()
+        stage.broker().data().display()
     );
     let source = |rest: &str| format!("{late}\ndata \"lockgate_topics\" \"all\" {{\n  {rest}\n}}\n");
     stage.write("main.tf", &source(""))?;

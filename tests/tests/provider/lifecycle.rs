@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use lockgate_tests::broker::{Broker, Options};
+use lockgate_tests::kafka::{Kafka, KafkaOptions};
 use lockgate_tests::operator::Operator;
 use lockgate_tests::program::workspace;
 use lockgate_tests::terraform::Terraform;
 
-use crate::{PASSWORD, block, with};
+use crate::access::Access;
+use crate::{PASSWORD, with};
 
 /// A topic, a user with its password in a variable, and what the user may do.
 fn resources(partitions: u32, retention: &str, version: u32, operations: &str) -> String {
@@ -83,9 +85,16 @@ fn lifecycle(block: &str) -> Result<()> {
 
 #[test]
 fn topics_users_and_acls_from_the_first_apply_to_the_last_destroy() -> Result<()> {
-    let broker = Broker::start(&Options::default())?;
-    lifecycle(&block(&broker))?;
-    let operator = Operator::of(&broker)?;
+    for access in Access::ALL {
+        gone_after_the_lifecycle(access).with_context(|| format!("{access:?}"))?;
+    }
+    Ok(())
+}
+
+fn gone_after_the_lifecycle(access: Access) -> Result<()> {
+    let way = access.open()?;
+    lifecycle(&way.block).with_context(|| way.broker.log_tail())?;
+    let operator = Operator::of(&way.broker)?;
     let admin = operator.admin();
     ensure!(operator.wait(admin.describe_topics(&["orders"]))?["orders"].as_ref().is_err_and(|e| e.is_not_found()));
     let users = operator.wait(admin.describe_users(Some(&["alice"])))?;
@@ -96,9 +105,9 @@ fn topics_users_and_acls_from_the_first_apply_to_the_last_destroy() -> Result<()
 
 /// The same with Apache Kafka, to see that the provider manages any cluster.
 #[test]
-#[ignore = "needs a Kafka cluster with an authorizer, on which everyone is a super user: LOCKGATE_TEST_KAFKA=host:port"]
 fn the_lifecycle_holds_on_apache_kafka() -> Result<()> {
-    let server = std::env::var("LOCKGATE_TEST_KAFKA").context("LOCKGATE_TEST_KAFKA names no server")?;
+    let kafka = Kafka::start(&KafkaOptions::default())?;
+    let server = kafka.plaintext_address().to_string();
     lifecycle(&format!("provider \"lockgate\" {{\n  bootstrap_servers = [{server:?}]\n}}\n"))
 }
 

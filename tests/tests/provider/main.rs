@@ -1,6 +1,7 @@
 //! The provider with the real terraform against the real broker. One broker and one folder serve many steps: each command
-//! of terraform takes a second.
+//! of terraform takes a second. `LOCKGATE_ACCESS` says how the steps reach the broker; see [`access::Access`].
 
+mod access;
 mod acl;
 mod connection;
 mod data;

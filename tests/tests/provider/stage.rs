@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use anyhow::{Context, Result};
-use lockgate_tests::broker::{Broker, Options};
+use lockgate_tests::broker::Broker;
 use lockgate_tests::operator::Operator;
 use lockgate_tests::terraform::{Said, Terraform};
 
-use crate::{PASSWORD, block, with};
+use crate::access::{Access, Way};
+use crate::{PASSWORD, with};
 
 pub(crate) struct Stage {
-    pub(crate) broker: Broker,
+    way: Way,
     pub(crate) operator: Operator,
     terraform: Terraform,
 }
@@ -26,16 +27,20 @@ impl Deref for Stage {
 
 impl Stage {
     pub(crate) fn set() -> Result<Self> {
-        let broker = Broker::start(&Options::default())?;
-        let operator = Operator::of(&broker)?;
-        let mut terraform = Terraform::new(&block(&broker))?;
+        let way = Access::of_this_run()?.open()?;
+        let operator = Operator::of(&way.broker)?;
+        let mut terraform = Terraform::new(&way.block)?;
         terraform.set("TF_VAR_password", PASSWORD);
-        Ok(Self { broker, operator, terraform })
+        Ok(Self { way, operator, terraform })
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.way.broker
     }
 
     /// Makes this the configuration, beside the provider block.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
-        self.terraform.write("main.tf", &with(&block(&self.broker), config))
+        self.terraform.write("main.tf", &with(&self.way.block, config))
     }
 
     /// Applies a configuration, sees what it did, such as `1 added, 0 changed, 0 destroyed`, and that nothing is left to do.

@@ -29,8 +29,8 @@ fn a_topic_that_the_user_may_not_see_is_an_error_and_stays_in_the_state() -> Res
     let half = format!(
         "provider \"lockgate\" {{\n  bootstrap_servers = [{:?}]\n  tls = {{\n    ca_file = {:?}\n  }}\n  sasl = {{\n    \
          username = \"half\"\n    password = {PASSWORD:?}\n  }}\n}}\n",
-        stage.broker.bootstrap(),
-        stage.broker.ca_path()
+        stage.broker().bootstrap(),
+        stage.broker().ca_path()
     );
 
     stage.write("main.tf", &with(&half, TOPICS))?;

@@ -123,6 +123,15 @@ fn uniform_moves_no_more_than_it_has_to() {
     );
 }
 
+/// Whatever the newcomer's id: a partition that is alone stays where it is.
+#[test]
+fn uniform_leaves_the_odd_partition_to_its_owner() {
+    let alone = spec(&[(1, 1)], &[("A", None, &[1], &[]), ("B", None, &[1], &[(1, &[0])])]);
+    check(Assignor::Uniform, &alone, &[("A", &[]), ("B", &[(1, &[0])])]);
+    let three = spec(&[(1, 3)], &[("A", None, &[1], &[]), ("B", None, &[1], &[(1, &[0, 1, 2])])]);
+    check(Assignor::Uniform, &three, &[("A", &[(1, &[2])]), ("B", &[(1, &[0, 1])])]);
+}
+
 #[test]
 fn uniform_takes_back_topics_that_nobody_wants_any_more() {
     let members: &[Member] =

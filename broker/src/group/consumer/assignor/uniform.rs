@@ -16,16 +16,11 @@ pub(super) fn assign(spec: &Spec) -> BTreeMap<Arc<str>, Assignment> {
     let total = every.clone().count();
     let mut unassigned: Vec<_> = every.filter(|partition| !taken.contains(partition)).collect();
     let quota = total / spec.members.len();
-    let mut extra = total % spec.members.len();
-
     let mut assigned = BTreeMap::new();
     let mut unfilled = Vec::new();
+    let with_one_more = with_one_more(spec, quota, total % spec.members.len());
     for (id, member) in &spec.members {
-        let mut quota = quota;
-        if extra > 0 {
-            quota += 1;
-            extra -= 1;
-        }
+        let mut quota = quota + usize::from(with_one_more.contains(id));
         let mut kept = Assignment::default();
         for (topic, partition) in member.owned.partitions().filter(|(topic, _)| topics.contains(topic)) {
             if quota > 0 {
@@ -47,4 +42,14 @@ pub(super) fn assign(spec: &Spec) -> BTreeMap<Arc<str>, Assignment> {
         }
     }
     assigned
+}
+
+/// The members that get one partition more than the others: those that have it already, or a newcomer would take it from
+/// them.
+fn with_one_more(spec: &Spec, quota: usize, count: usize) -> HashSet<&Arc<str>> {
+    let topics = spec.members.values().next().map(|first| &first.topics);
+    let subscribed = |topic: &Uuid| topics.is_some_and(|topics| topics.contains(topic));
+    let has_more = |owned: &Assignment| owned.partitions().filter(|(topic, _)| subscribed(topic)).count() > quota;
+    let (those, others): (Vec<_>, Vec<_>) = spec.members.iter().partition(|(_, member)| has_more(&member.owned));
+    those.into_iter().chain(others).take(count).map(|(id, _)| id).collect()
 }
