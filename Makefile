@@ -50,6 +50,19 @@ test-up: ## The commands that README and docs show, in folders of their own
 	@scripts/test-up
 	@scripts/test-docs
 
+# Other platforms than this one, as far as rustup has them here.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+OTHER_TARGETS ?= $(filter-out $(HOST),$(shell rustup target list --installed 2>/dev/null))
+
+.PHONY: dist
+dist: ## The provider as the Terraform registry wants it, in target/dist; GPG_KEY=... signs it
+	@scripts/requirements dist
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	@for target in $(OTHER_TARGETS); do \
+		$(CARGO) build $(PROFILE) --package terraform-provider-lockgate --target $$target || exit 1; \
+	done
+	@scripts/dist $(OTHER_TARGETS)
+
 .PHONY: bench
 bench: ## Tables beside a floor in the same run; MIB=256 for a quick look, PART=groups (or throughput, lone, transactions, partitions) for one
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins

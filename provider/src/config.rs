@@ -17,12 +17,26 @@ const ONE_SERVER: Duration = Duration::from_secs(10);
 pub(crate) fn schema() -> Schema {
     let text = |name, description| Attribute::optional(name, Type::String, description);
     let tls = vec![
-        text("ca_pem", "The CA that signed the brokers' certificates, as PEM text (`LOCKGATE_TLS_CA_PEM`)."),
-        text("ca_file", "The same, as a file (`LOCKGATE_TLS_CA_FILE`)."),
-        text("client_cert_pem", "Client certificate, as PEM text (`LOCKGATE_TLS_CLIENT_CERT_PEM`)."),
-        text("client_cert_file", "The same, as a file (`LOCKGATE_TLS_CLIENT_CERT_FILE`)."),
-        text("client_key_pem", "Its key, as PEM text (`LOCKGATE_TLS_CLIENT_KEY_PEM`).").sensitive(),
-        text("client_key_file", "The same, as a file (`LOCKGATE_TLS_CLIENT_KEY_FILE`)."),
+        text(
+            "ca_pem",
+            "The CA that signed the brokers' certificates, as PEM text (`LOCKGATE_TLS_CA_PEM`). It or `ca_file` is needed \
+             with `tls`.",
+        ),
+        text("ca_file", "Path of a PEM file with that CA, instead of `ca_pem` (`LOCKGATE_TLS_CA_FILE`)."),
+        text(
+            "client_cert_pem",
+            "Client certificate, as PEM text, for brokers that ask for one (`LOCKGATE_TLS_CLIENT_CERT_PEM`).",
+        ),
+        text(
+            "client_cert_file",
+            "Path of a PEM file with that certificate, instead of `client_cert_pem` (`LOCKGATE_TLS_CLIENT_CERT_FILE`).",
+        ),
+        text("client_key_pem", "Key of the client certificate, as PEM text (`LOCKGATE_TLS_CLIENT_KEY_PEM`).")
+            .sensitive(),
+        text(
+            "client_key_file",
+            "Path of a PEM file with that key, instead of `client_key_pem` (`LOCKGATE_TLS_CLIENT_KEY_FILE`).",
+        ),
         text(
             "server_name",
             "The name that the brokers' certificates must carry, when it is not the host that is dialled \
@@ -34,18 +48,19 @@ pub(crate) fn schema() -> Schema {
             "mechanism",
             "`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512` (`LOCKGATE_SASL_MECHANISM`). Default `SCRAM-SHA-512`.",
         ),
-        text("username", "Name of the user (`LOCKGATE_SASL_USERNAME`)."),
-        text("password", "Password of the user (`LOCKGATE_SASL_PASSWORD`).").sensitive(),
+        text("username", "Name of the user that the provider logs in as (`LOCKGATE_SASL_USERNAME`)."),
+        text("password", "Password of that user (`LOCKGATE_SASL_PASSWORD`).").sensitive(),
     ];
     let timeouts = vec![
         text(
             "connect",
-            "How long one attempt to reach the cluster may take (`LOCKGATE_TIMEOUT_CONNECT`). Default `30s`.",
+            "How long one attempt to reach the cluster may take: a whole number with the unit `ms`, `s`, `m` or `h` \
+             (`LOCKGATE_TIMEOUT_CONNECT`). Default `30s`.",
         ),
         text(
             "ready",
-            "How long an apply waits for the cluster to be ready, as when the same apply makes it \
-             (`LOCKGATE_TIMEOUT_READY`). Default `10m`.",
+            "How long an apply waits for the cluster to be ready, as when the same apply makes it, \
+             with the same units (`LOCKGATE_TIMEOUT_READY`). Default `10m`.",
         ),
     ];
     Schema::new(
@@ -54,8 +69,9 @@ pub(crate) fn schema() -> Schema {
         vec![
             text(
                 "cluster",
-                "The cluster's URL, such as `file:///var/lib/lockgate` (`LOCKGATE_CLUSTER`). CA, addresses and the \
-                 provider's credential are found there.",
+                "The cluster's URL: `file://` and the absolute path of a broker's data folder on this machine, such as \
+                 `file:///var/lib/lockgate` (`LOCKGATE_CLUSTER`). CA, addresses and the provider's credential are found \
+                 there. Excludes `sasl`, and `tls` but for `server_name`.",
             ),
             Attribute::optional(
                 "bootstrap_servers",
@@ -63,9 +79,17 @@ pub(crate) fn schema() -> Schema {
                 "Servers to begin with, each as `host:port` (`LOCKGATE_BOOTSTRAP_SERVERS`, separated by commas). May stand \
                  beside `cluster`, to reach it through a tunnel.",
             ),
-            Attribute::nested("tls", tls, "TLS towards the servers. Without it connections are plaintext."),
-            Attribute::nested("sasl", sasl, "Who the provider is, for the servers."),
-            Attribute::nested("timeouts", timeouts, "How long things may take, such as `30s` or `10m`."),
+            Attribute::nested(
+                "tls",
+                tls,
+                "TLS towards `bootstrap_servers`. Without it connections to them are plaintext.",
+            ),
+            Attribute::nested(
+                "sasl",
+                sasl,
+                "Who the provider is, for `bootstrap_servers`. Without it no user logs in.",
+            ),
+            Attribute::nested("timeouts", timeouts, "How long things may take."),
         ],
     )
 }

@@ -96,8 +96,13 @@ impl Operator {
 
 /// The admin credential, read as an operator would.
 pub fn admin_login(broker: &Broker) -> Result<Login> {
-    let text = std::fs::read_to_string(broker.data().join("admin/admin.json"))?;
-    let file: serde_json::Value = serde_json::from_str(&text)?;
+    login_of(broker, "admin")
+}
+
+/// The credential of one of the first two users: `admin` or `terraform`.
+pub fn login_of(broker: &Broker, user: &str) -> Result<Login> {
+    let path = broker.data().join("admin").join(user).with_extension("json");
+    let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
     Ok(Login {
         user: file["username"].as_str().context("no username")?.to_owned(),
         password: file["current"]["password"].as_str().context("no password")?.to_owned(),

@@ -1,10 +1,13 @@
 //! The real terraform, with the provider that was just built, in a folder of its own.
 
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::broker::binary;
 use crate::until;
@@ -52,11 +55,93 @@ impl Said {
     }
 }
 
+/// A command that runs, in a process group of its own as in a person's shell. It is killed when dropped.
+pub struct Running {
+    child: Child,
+    output: tempfile::NamedTempFile,
+}
+
+impl Running {
+    /// What it has said so far.
+    pub fn text(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.output.path())?).into_owned())
+    }
+
+    /// Waits until it has said something this many times, or fails when it ends before.
+    pub fn until_said(&mut self, phrase: &str, times: usize) -> Result<()> {
+        let enough = until(PATIENCE, phrase, || {
+            let ended = self.child.try_wait().ok().flatten().is_some();
+            let enough = self.text().is_ok_and(|text| text.matches(phrase).count() >= times);
+            (ended || enough).then_some(enough && !ended)
+        });
+        ensure!(enough?, "terraform ended before it said {phrase:?} {times} times\n{}", self.text()?);
+        Ok(())
+    }
+
+    /// Ctrl-C, which the whole group gets: terraform, and the provider too.
+    pub fn interrupt(&self) -> Result<()> {
+        Ok(kill_process_group(self.pid()?, Signal::INT)?)
+    }
+
+    /// SIGKILL to the providers that it has started. Returns how many there were.
+    pub fn kill_providers(&self) -> Result<usize> {
+        let own = self.child.id().to_string();
+        let mut killed = 0;
+        for entry in std::fs::read_dir("/proc")? {
+            let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
+            // "PID (NAME) STATE PARENT …", with the first 15 characters of the name.
+            let Some((before, after)) = stat.rsplit_once(") ") else { continue };
+            let is_provider = before.ends_with("(terraform-provi");
+            if is_provider && after.split(' ').nth(1) == Some(&own) {
+                let pid = before.split(' ').next().context("no process id")?.parse()?;
+                kill_process(Pid::from_raw(pid).context("process id 0")?, Signal::KILL)?;
+                killed += 1;
+            }
+        }
+        Ok(killed)
+    }
+
+    pub fn wait(mut self) -> Result<Said> {
+        let ended = until(PATIENCE, "the command ends", || self.child.try_wait().ok().flatten());
+        let text = self.text()?;
+        let code = ended.with_context(|| text.clone())?.code().unwrap_or(-1);
+        Ok(Said { code, text })
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id())?).context("process id 0")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), self.pid()) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
 impl Terraform {
     /// A folder with this configuration; the provider's source is named already.
     pub fn new(config: &str) -> Result<Self> {
         let terraform = Self::empty()?;
         terraform.write("required.tf", REQUIRED)?;
+        terraform.write("main.tf", config)?;
+        Ok(terraform)
+    }
+
+    /// A folder that gets its provider by `terraform init`, from a mirror in a folder.
+    pub fn with_mirror(mirror: &Path, config: &str) -> Result<Self> {
+        let terraform = Self::new(config)?;
+        let rc = format!("provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n");
+        std::fs::write(terraform.rc(), rc)?;
+        Ok(terraform)
+    }
+
+    /// A folder with this configuration, which names the provider's source itself.
+    pub fn complete(config: &str) -> Result<Self> {
+        let terraform = Self::empty()?;
         terraform.write("main.tf", config)?;
         Ok(terraform)
     }
@@ -103,14 +188,46 @@ impl Terraform {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Throws the state away, as if nothing had been applied from here.
+    pub fn lose_state(&self) -> Result<()> {
+        self.remove("terraform.tfstate")
+    }
+
+    /// Addresses and attributes of all resources in the state.
+    pub fn resources(&self) -> Result<BTreeMap<String, serde_json::Value>> {
+        let state: serde_json::Value = serde_json::from_str(&self.state()?)?;
+        let mut found = BTreeMap::new();
+        for resource in state["resources"].as_array().context("a state has resources")? {
+            let address = format!("{}.{}", resource["type"].as_str().unwrap_or_default(), resource["name"]);
+            for instance in resource["instances"].as_array().into_iter().flatten() {
+                found.insert(format!("{address}[{}]", instance["index_key"]), instance["attributes"].clone());
+            }
+        }
+        Ok(found)
+    }
+
     /// The stored state.
     pub fn state(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.folder.path().join("terraform.tfstate"))?)
     }
 
     pub fn run(&self, args: &[&str]) -> Result<Said> {
+        self.start(args)?.wait()
+    }
+
+    /// Starts a command of terraform.
+    pub fn start(&self, args: &[&str]) -> Result<Running> {
+        self.spawn("terraform", args)
+    }
+
+    /// Runs a file of the folder as a shell script.
+    pub fn script(&self, file: &str) -> Result<Said> {
+        self.spawn("sh", &["-eu", file])?.wait()
+    }
+
+    fn spawn(&self, program: &str, args: &[&str]) -> Result<Running> {
         let output = tempfile::NamedTempFile::new()?;
-        let mut command = Command::new("terraform");
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.folder.path())
@@ -119,6 +236,7 @@ impl Terraform {
             .env("TF_IN_AUTOMATION", "1")
             .env("TF_INPUT", "0")
             .env("TF_CLI_ARGS", "-no-color")
+            .process_group(0)
             .stdin(Stdio::null());
         // Both streams append to one file, so that the text is in the order in which it was said.
         let both = std::fs::File::options().append(true).open(output.path())?;
@@ -129,15 +247,8 @@ impl Terraform {
             command.env_remove(name);
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let mut child = command.spawn().context("terraform could not be started: is it installed?")?;
-        let ended = until(PATIENCE, "terraform ends", || child.try_wait().ok().flatten());
-        if ended.is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let text = String::from_utf8_lossy(&std::fs::read(output.path())?).into_owned();
-        let code = ended.with_context(|| text.clone())?.code().unwrap_or(-1);
-        Ok(Said { code, text })
+        let child = command.spawn().with_context(|| format!("{program} could not be started: is it installed?"))?;
+        Ok(Running { child, output })
     }
 
     pub fn apply(&self) -> Result<Said> {

@@ -15,21 +15,29 @@ impl Query for ClusterQuery {
 
     fn schema() -> Schema {
         let broker = vec![
-            Attribute::computed("id", Type::Number, "The broker's id."),
-            Attribute::computed("host", Type::String, "The host that it advertises."),
-            Attribute::computed("port", Type::Number, "The port that it advertises."),
-            Attribute::computed("rack", Type::String, "Its rack or zone, if it has one."),
+            Attribute::computed("id", Type::Number, "The broker's id, a whole number."),
+            Attribute::computed("host", Type::String, "The host that the broker advertises: a name or an address."),
+            Attribute::computed("port", Type::Number, "The port that the broker advertises."),
+            Attribute::computed("rack", Type::String, "The broker's rack or zone. Null when it has none."),
         ];
         Schema::new(
             "The cluster that the provider is connected to.",
             vec![
-                Attribute::computed("id", Type::String, "The id of the cluster."),
-                Attribute::computed("controller_id", Type::Number, "The id of the broker that is the controller."),
-                Attribute::computed_list("brokers", broker, "The brokers, by id."),
+                Attribute::computed("id", Type::String, "The id of the cluster, which stays the same for its life."),
+                Attribute::computed(
+                    "controller_id",
+                    Type::Number,
+                    "The id of the broker that is the controller. Null when the brokers name none.",
+                ),
+                Attribute::computed_list(
+                    "brokers",
+                    broker,
+                    "The brokers, in the order in which the cluster names them.",
+                ),
                 Attribute::computed(
                     "bootstrap_servers",
                     Type::string_list(),
-                    "The addresses that clients begin with, each as `host:port`.",
+                    "The addresses that the provider was given or found, for clients to begin with, each as `host:port`.",
                 ),
                 Attribute::computed(
                     "ca_pem",

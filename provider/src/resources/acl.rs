@@ -42,12 +42,22 @@ impl Resource for AclResource {
             "What a principal may do with a resource, or may not. The resource owns the operations that it lists, and no \
              others.",
             vec![
-                text("principal", "Whom it is about, such as `User:alice`, or `User:*` for everyone."),
-                Attribute::optional("host", Type::String, "The client's address, or `*` for any. Default `*`.")
+                text(
+                    "principal",
+                    "Whom the ACLs are about: a type and a name, such as `User:alice`, or `User:*` for everyone.",
+                ),
+                Attribute::optional("host", Type::String, "The client's IP address, or `*` for any. Default `*`.")
                     .default("*")
                     .replaces(),
-                text("resource_type", "`Topic`, `Group`, `Cluster`, `TransactionalId`, `DelegationToken` or `User`."),
-                text("resource_name", "Name of the resource; `*` for all; `kafka-cluster` for the type `Cluster`."),
+                text(
+                    "resource_type",
+                    "What the ACLs are on: `Topic`, `Group`, `Cluster`, `TransactionalId`, `DelegationToken` or `User`.",
+                ),
+                text(
+                    "resource_name",
+                    "Name of the resource, or with `Prefixed` the beginning of names; `*` for all; `kafka-cluster` for the \
+                     type `Cluster`.",
+                ),
                 Attribute::optional(
                     "pattern_type",
                     Type::String,
@@ -58,10 +68,11 @@ impl Resource for AclResource {
                 Attribute::required(
                     "operations",
                     Type::string_set(),
-                    "`All`, `Read`, `Write`, `Create`, `Delete`, `Alter`, `Describe`, `ClusterAction`, `DescribeConfigs`, \
+                    "The operations, at least one of `All`, `Read`, `Write`, `Create`, `Delete`, `Alter`, `Describe`, \
+                     `ClusterAction`, `DescribeConfigs`, \
                      `AlterConfigs`, `IdempotentWrite`, `CreateTokens`, `DescribeTokens`. Changed in place.",
                 ),
-                Attribute::optional("permission", Type::String, "`Allow` or `Deny`. Default `Allow`.")
+                Attribute::optional("permission", Type::String, "`Allow` or `Deny`; `Deny` wins. Default `Allow`.")
                     .default("Allow")
                     .replaces(),
             ],

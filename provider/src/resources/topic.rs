@@ -96,23 +96,34 @@ impl Resource for TopicResource {
             "A topic. Its configuration holds only the keys that it names: others stay as they are, and a key that is taken \
              out goes back to the broker's default.",
             vec![
-                Attribute::required("name", Type::String, "Name of the topic. Another name is another topic.").replaces(),
+                Attribute::required(
+                    "name",
+                    Type::String,
+                    "Name of the topic: 1 to 249 letters, digits, `.`, `_` and `-`. Another name is another topic, so a change \
+                     replaces the topic.",
+                )
+                .replaces(),
                 Attribute::optional(
                     "partitions",
                     Type::Number,
-                    "Number of partitions; the broker's default when left out. It can grow in place and never shrink.",
+                    "Number of partitions, from 1; the broker's default when left out. It can grow in place and never shrink.",
                 )
                 .or_computed()
                 .keeps_prior(),
                 Attribute::optional(
                     "replication_factor",
                     Type::Number,
-                    "Number of replicas of each partition; the broker's default when left out. Lockgate stores it and \
-                     needs no replicas.",
+                    "Number of replicas of each partition, 1 to 32767; the broker's default when left out. It cannot be changed \
+                     in place. Lockgate takes any number and needs no replicas.",
                 )
                 .or_computed()
                 .keeps_prior(),
-                Attribute::optional("config", Type::string_map(), "Topic configuration, by Kafka's names."),
+                Attribute::optional(
+                    "config",
+                    Type::string_map(),
+                    "Topic configuration: from Kafka's names, such as `retention.ms`, to values as text. The broker checks both \
+                     at plan.",
+                ),
                 Attribute::optional(
                     "deletion_protection",
                     Type::Bool,
@@ -126,7 +137,12 @@ impl Resource for TopicResource {
                     "Takes over a topic of this name that exists already, instead of failing. Default `false`.",
                 )
                 .default(false),
-                Attribute::computed("topic_id", Type::String, "The id that the cluster gave the topic.").keeps_prior(),
+                Attribute::computed(
+                    "topic_id",
+                    Type::String,
+                    "The id that the cluster gave the topic, a UUID in Kafka's text form. Null where the brokers have none.",
+                )
+                .keeps_prior(),
             ],
         )
     }

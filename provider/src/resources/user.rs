@@ -49,18 +49,19 @@ impl Resource for UserResource {
         Schema::new(
             "A user with a password, for SASL/SCRAM. Use `password_wo`, which reaches neither plan nor state.",
             vec![
-                Attribute::required("username", Type::String, "Name of the user.").replaces(),
+                Attribute::required("username", Type::String, "Name of the user, not empty. ACLs call the user `User:` and this name.").replaces(),
                 Attribute::optional(
                     "mechanisms",
                     Type::string_set(),
-                    "`SCRAM-SHA-256`, `SCRAM-SHA-512` or both. Default: `SCRAM-SHA-512`. To add one needs the password.",
+                    "The mechanisms that the user can log in with: `SCRAM-SHA-256`, `SCRAM-SHA-512` or both. Default \
+                     `SCRAM-SHA-512`. To add one needs the password.",
                 )
                 .or_computed()
                 .keeps_prior(),
                 Attribute::optional(
                     "iterations",
                     Type::Number,
-                    "Rounds of the password's hash, 4096 to 16384. Default 8192. A change needs the password.",
+                    "Rounds of the password's hash, a whole number from 4096 to 16384. Default `8192`. A change needs the password.",
                 )
                 .or_computed()
                 .keeps_prior(),
@@ -75,12 +76,13 @@ impl Resource for UserResource {
                 Attribute::optional(
                     "password_wo_version",
                     Type::Number,
-                    "Change it whenever `password_wo` changes, since Terraform cannot see that by itself.",
+                    "Any number; another one than before sets `password_wo` anew, since Terraform cannot see by itself that it changed. \
+                     Only with `password_wo`.",
                 ),
                 Attribute::optional(
                     "password",
                     Type::String,
-                    "The password, kept in the state. Prefer `password_wo`.",
+                    "The password, kept in the state: prefer `password_wo`. Not empty; excludes `password_wo`.",
                 )
                 .sensitive(),
             ],

@@ -124,6 +124,35 @@ impl Attribute {
         self.name
     }
 
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub fn is_required(&self) -> bool {
+        self.required
+    }
+
+    /// Whether only the provider sets it.
+    pub fn is_read_only(&self) -> bool {
+        !self.required && !self.optional
+    }
+
+    pub fn is_sensitive(&self) -> bool {
+        self.sensitive
+    }
+
+    pub fn is_write_only(&self) -> bool {
+        self.write_only
+    }
+
+    pub fn default_value(&self) -> Option<&Value> {
+        self.default.as_ref()
+    }
+
     /// The type of its values.
     pub fn value_type(&self) -> Type {
         match &self.shape {

@@ -1,0 +1,4 @@
+import {
+  to = lockgate_topic.orders
+  id = "orders"
+}

@@ -1,0 +1,2 @@
+# The id of a topic is its name.
+terraform import lockgate_topic.orders orders

@@ -1,0 +1,4 @@
+import {
+  to = lockgate_user.billing
+  id = "billing"
+}
