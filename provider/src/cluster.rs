@@ -3,9 +3,12 @@
 //! Absence is a value here (`None`, an empty list) and is only ever returned when the broker said so in as many words.
 //! Whatever else goes wrong is an error.
 
+use std::collections::BTreeMap;
+
 use lockgate_client::admin::{
     Acl, AclFilter, AclOperation, AclPatternType, AclPermission, AclResourceType, Alteration, Cluster, ConfigChange,
-    ConfigEntry, ConfigResource, NewPartitions, NewTopic, ScramCredential, ScramMechanism, ScramUpsert,
+    ConfigEntry, ConfigResource, Group, Lag, NewPartitions, NewTopic, Quota, QuotaAlteration, QuotaEntity,
+    ScramCredential, ScramMechanism, ScramUpsert, Topic,
 };
 use lockgate_client::{Error, Result, Secret};
 use tonic::async_trait;
@@ -15,8 +18,20 @@ use tonic::async_trait;
 pub struct TopicInfo {
     /// In Kafka's text form; `None` when the broker has no topic ids.
     pub id: Option<String>,
+    pub internal: bool,
     pub partitions: i64,
     pub replication_factor: i64,
+}
+
+impl From<Topic> for TopicInfo {
+    fn from(topic: Topic) -> Self {
+        Self {
+            id: topic.topic_id.map(|id| id.to_string()),
+            internal: topic.internal,
+            partitions: i64::try_from(topic.partitions.len()).unwrap_or(i64::MAX),
+            replication_factor: i64::try_from(topic.replication_factor()).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// What a group of ACLs has in common: everything but the operation.
@@ -31,7 +46,7 @@ pub struct AclScope {
 }
 
 impl AclScope {
-    fn acl(&self, operation: AclOperation) -> Acl {
+    pub(crate) fn acl(&self, operation: AclOperation) -> Acl {
         Acl {
             resource_type: self.resource_type,
             resource_name: self.resource_name.clone(),
@@ -64,6 +79,9 @@ pub trait Admin: Send + Sync {
     /// A topic by its name.
     async fn topic(&self, name: &str) -> Result<Option<TopicInfo>>;
 
+    /// The topics that the user may describe, by name. One that is missing here may exist all the same.
+    async fn topics(&self) -> Result<BTreeMap<String, TopicInfo>>;
+
     async fn topic_configs(&self, name: &str) -> Result<Vec<ConfigEntry>>;
 
     async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<()>;
@@ -83,6 +101,9 @@ pub trait Admin: Send + Sync {
     /// The operations that have an ACL of exactly this scope.
     async fn acls(&self, scope: &AclScope) -> Result<Vec<AclOperation>>;
 
+    /// All ACLs that a filter fits, in order.
+    async fn acls_like(&self, filter: &AclFilter) -> Result<Vec<Acl>>;
+
     /// One result per operation, in order. An ACL that exists already counts as created.
     async fn create_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>>;
 
@@ -92,8 +113,23 @@ pub trait Admin: Send + Sync {
     /// A user's credentials; none for a user that does not exist.
     async fn credentials(&self, user: &str) -> Result<Vec<ScramCredential>>;
 
+    /// The credentials of all users, by name.
+    async fn users(&self) -> Result<BTreeMap<String, Vec<ScramCredential>>>;
+
     /// Makes or replaces some credentials and deletes others, all or nothing.
     async fn alter_credentials(&self, user: &str, set: &[NewCredential], delete: &[ScramMechanism]) -> Result<()>;
+
+    /// The quotas of entities that have at least the parts of `entity`; of exactly that one with `strict`.
+    async fn quotas(&self, entity: &QuotaEntity, strict: bool) -> Result<Vec<Quota>>;
+
+    /// Sets and removes (`None`) rates, all or nothing. A rate that is gone already counts as removed.
+    async fn alter_quota(&self, entity: &QuotaEntity, changes: &BTreeMap<String, Option<f64>>) -> Result<()>;
+
+    /// A consumer group by its name.
+    async fn group(&self, name: &str) -> Result<Option<Group>>;
+
+    /// How far a group is behind in each partition for which it has committed an offset.
+    async fn group_lag(&self, name: &str) -> Result<Vec<Lag>>;
 }
 
 /// An answer that leaves out what was asked for says nothing about it, least of all that it does not exist.
@@ -118,14 +154,14 @@ impl Admin for lockgate_client::Admin {
     async fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
         let mut topics = self.describe_topics(&[name]).await?;
         match topics.remove(name).ok_or_else(|| silent("Metadata", name))? {
-            Ok(topic) => Ok(Some(TopicInfo {
-                id: topic.topic_id.map(|id| id.to_string()),
-                partitions: i64::try_from(topic.partitions.len()).unwrap_or(i64::MAX),
-                replication_factor: i64::try_from(topic.replication_factor()).unwrap_or(i64::MAX),
-            })),
+            Ok(topic) => Ok(Some(topic.into())),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn topics(&self) -> Result<BTreeMap<String, TopicInfo>> {
+        Ok(self.list_topics().await?.into_iter().map(|topic| (topic.name.clone(), topic.into())).collect())
     }
 
     async fn topic_configs(&self, name: &str) -> Result<Vec<ConfigEntry>> {
@@ -169,6 +205,10 @@ impl Admin for lockgate_client::Admin {
         Ok(acls.into_iter().filter(|acl| *acl == scope.acl(acl.operation)).map(|acl| acl.operation).collect())
     }
 
+    async fn acls_like(&self, filter: &AclFilter) -> Result<Vec<Acl>> {
+        self.list_acls(filter).await
+    }
+
     async fn create_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>> {
         let acls: Vec<_> = operations.iter().map(|operation| scope.acl(*operation)).collect();
         one_per_item(Self::create_acls(self, &acls).await?, operations.len(), "CreateAcls")
@@ -188,6 +228,11 @@ impl Admin for lockgate_client::Admin {
         }
     }
 
+    async fn users(&self) -> Result<BTreeMap<String, Vec<ScramCredential>>> {
+        let answers = self.describe_users(None).await?;
+        answers.into_iter().map(|(user, credentials)| Ok((user, credentials?))).collect()
+    }
+
     async fn alter_credentials(&self, user: &str, set: &[NewCredential], delete: &[ScramMechanism]) -> Result<()> {
         let upserts = set.iter().map(|new| ScramUpsert {
             user: user.to_owned(),
@@ -198,5 +243,28 @@ impl Admin for lockgate_client::Admin {
         let deletions: Vec<_> = delete.iter().map(|mechanism| (user, *mechanism)).collect();
         let mut answers = self.alter_users(upserts.collect(), &deletions).await?;
         answers.remove(user).ok_or_else(|| silent("AlterUserScramCredentials", user))?
+    }
+
+    async fn quotas(&self, entity: &QuotaEntity, strict: bool) -> Result<Vec<Quota>> {
+        self.list_quotas(entity, strict).await
+    }
+
+    async fn alter_quota(&self, entity: &QuotaEntity, changes: &BTreeMap<String, Option<f64>>) -> Result<()> {
+        let alteration = QuotaAlteration { entity: entity.clone(), changes: changes.clone() };
+        let answers = self.alter_quotas(&[alteration], false).await?;
+        let answer = answers.into_iter().find(|(altered, _)| altered == entity);
+        answer.ok_or_else(|| silent("AlterClientQuotas", &entity.to_string()))?.1
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<Group>> {
+        let mut answers = self.describe_groups(&[name]).await?;
+        match answers.remove(name).ok_or_else(|| silent("DescribeGroups", name))? {
+            Err(error) if error.is_not_found() => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    async fn group_lag(&self, name: &str) -> Result<Vec<Lag>> {
+        Self::group_lag(self, name).await
     }
 }

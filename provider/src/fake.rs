@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lockgate_client::admin::{
-    AclOperation, Broker, Cluster, ConfigChange, ConfigEntry, ConfigSource, NewTopic, ScramCredential, ScramMechanism,
+    Acl, AclFilter, AclOperation, Broker, Cluster, ConfigChange, ConfigEntry, ConfigSource, Group, Lag, NewTopic,
+    Quota, QuotaEntity, ScramCredential, ScramMechanism,
 };
 use lockgate_client::{BrokerError, Error, ErrorCode, Result};
 use tonic::async_trait;
@@ -21,6 +22,8 @@ pub(crate) struct Contents {
     pub(crate) topics: BTreeMap<String, FakeTopic>,
     pub(crate) acls: BTreeSet<(AclScope, AclOperation)>,
     pub(crate) users: BTreeMap<String, BTreeMap<ScramMechanism, (i32, String)>>,
+    pub(crate) quotas: BTreeMap<QuotaEntity, BTreeMap<String, f64>>,
+    pub(crate) groups: BTreeMap<String, (Group, Vec<Lag>)>,
     /// Answers that the next calls of a name get instead of the real ones.
     pub(crate) refusals: BTreeMap<&'static str, ErrorCode>,
     /// The calls that changed something, in order.
@@ -79,6 +82,22 @@ impl FakeCluster {
     }
 }
 
+impl FakeTopic {
+    fn info(&self) -> TopicInfo {
+        TopicInfo {
+            id: Some(self.id.clone()),
+            internal: self.id.starts_with("id-of-__"),
+            partitions: i64::from(self.partitions),
+            replication_factor: i64::from(self.replication_factor),
+        }
+    }
+}
+
+fn credentials(of: &BTreeMap<ScramMechanism, (i32, String)>) -> Vec<ScramCredential> {
+    let one = |(m, (n, _)): (&ScramMechanism, &(i32, String))| ScramCredential { mechanism: *m, iterations: *n };
+    of.iter().map(one).collect()
+}
+
 #[async_trait]
 impl Connect for FakeCluster {
     async fn connect(&self) -> Result<Connection> {
@@ -98,11 +117,12 @@ impl Admin for FakeCluster {
 
     async fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
         let contents = self.check("topic")?;
-        Ok(contents.topics.get(name).map(|t| TopicInfo {
-            id: Some(t.id.clone()),
-            partitions: i64::from(t.partitions),
-            replication_factor: i64::from(t.replication_factor),
-        }))
+        Ok(contents.topics.get(name).map(FakeTopic::info))
+    }
+
+    async fn topics(&self) -> Result<BTreeMap<String, TopicInfo>> {
+        let contents = self.check("topics")?;
+        Ok(contents.topics.iter().map(|(name, topic)| (name.clone(), topic.info())).collect())
     }
 
     async fn topic_configs(&self, name: &str) -> Result<Vec<ConfigEntry>> {
@@ -188,6 +208,13 @@ impl Admin for FakeCluster {
         Ok(contents.acls.iter().filter(|(s, _)| s == scope).map(|(_, operation)| *operation).collect())
     }
 
+    async fn acls_like(&self, filter: &AclFilter) -> Result<Vec<Acl>> {
+        let contents = self.check("acls")?;
+        let acls = contents.acls.iter().map(|(scope, operation)| scope.acl(*operation));
+        let fits = |acl: &Acl| filter.principal.as_ref().is_none_or(|principal| *principal == acl.principal);
+        Ok(acls.filter(fits).collect())
+    }
+
     async fn create_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>> {
         let mut contents = self.check("create_acls")?;
         contents.log.push(format!("create acls {operations:?}"));
@@ -213,10 +240,12 @@ impl Admin for FakeCluster {
 
     async fn credentials(&self, user: &str) -> Result<Vec<ScramCredential>> {
         let contents = self.check("credentials")?;
-        let credentials = contents.users.get(user).into_iter().flatten();
-        Ok(credentials
-            .map(|(mechanism, (iterations, _))| ScramCredential { mechanism: *mechanism, iterations: *iterations })
-            .collect())
+        Ok(contents.users.get(user).map(credentials).unwrap_or_default())
+    }
+
+    async fn users(&self) -> Result<BTreeMap<String, Vec<ScramCredential>>> {
+        let contents = self.check("users")?;
+        Ok(contents.users.iter().map(|(user, of)| (user.clone(), credentials(of))).collect())
     }
 
     async fn alter_credentials(&self, user: &str, set: &[NewCredential], delete: &[ScramMechanism]) -> Result<()> {
@@ -233,5 +262,41 @@ impl Admin for FakeCluster {
             contents.users.remove(user);
         }
         Ok(())
+    }
+
+    async fn quotas(&self, filter: &QuotaEntity, strict: bool) -> Result<Vec<Quota>> {
+        let contents = self.check("quotas")?;
+        let part = |wanted: &Option<_>, found: &Option<_>| wanted == found || (!strict && wanted.is_none());
+        let fits = |entity: &QuotaEntity| {
+            part(&filter.user, &entity.user)
+                && part(&filter.client_id, &entity.client_id)
+                && part(&filter.ip, &entity.ip)
+        };
+        let fitting = contents.quotas.iter().filter(|(entity, _)| fits(entity));
+        Ok(fitting.map(|(entity, values)| Quota { entity: entity.clone(), values: values.clone() }).collect())
+    }
+
+    async fn alter_quota(&self, entity: &QuotaEntity, changes: &BTreeMap<String, Option<f64>>) -> Result<()> {
+        let mut contents = self.check("alter_quota")?;
+        contents.log.push(format!("alter the quota of {entity}: {changes:?}"));
+        let values = contents.quotas.entry(entity.clone()).or_default();
+        for (key, change) in changes {
+            match change {
+                Some(rate) => values.insert(key.clone(), *rate),
+                None => values.remove(key),
+            };
+        }
+        contents.quotas.retain(|_, values| !values.is_empty());
+        Ok(())
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<Group>> {
+        let contents = self.check("group")?;
+        Ok(contents.groups.get(name).map(|(group, _)| group.clone()))
+    }
+
+    async fn group_lag(&self, name: &str) -> Result<Vec<Lag>> {
+        let contents = self.check("group_lag")?;
+        Ok(contents.groups.get(name).map(|(_, lags)| lags.clone()).unwrap_or_default())
     }
 }

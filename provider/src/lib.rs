@@ -8,6 +8,7 @@ mod config;
 pub mod data_sources;
 #[cfg(test)]
 mod fake;
+pub mod functions;
 pub mod provider;
 pub mod resources;
 pub mod session;

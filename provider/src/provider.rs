@@ -5,10 +5,13 @@ use std::sync::Arc;
 use tonic::async_trait;
 
 use crate::config::{self, Configured, Connector};
-use crate::data_sources::ClusterDataSource;
-use crate::resources::{AclResource, TopicResource, UserResource};
+use crate::data_sources::{
+    AclsQuery, ClusterQuery, ConsumerGroupQuery, Query, QuotasQuery, Reader, TopicQuery, TopicsQuery, UsersQuery,
+};
+use crate::functions::{AclId, ConsumerAcls, ProducerAcls};
+use crate::resources::{AclResource, QuotaResource, TopicResource, UserResource};
 use crate::session::Session;
-use crate::tfplugin::{DataSource, Diagnostics, Provider, Resource, Schema, Value};
+use crate::tfplugin::{DataSource, Diagnostics, Function, Provider, Resource, Schema, Value};
 
 /// The Lockgate provider.
 #[derive(Default)]
@@ -43,11 +46,29 @@ impl Provider for LockgateProvider {
             Arc::new(TopicResource::new(self.session.clone())),
             Arc::new(AclResource::new(self.session.clone())),
             Arc::new(UserResource::new(self.session.clone())),
+            Arc::new(QuotaResource::new(self.session.clone())),
         ]
     }
 
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
-        vec![Arc::new(ClusterDataSource::new(self.session.clone()))]
+        fn reader<Q: Query>(session: &Session) -> Arc<dyn DataSource> {
+            Arc::new(Reader::<Q>::new(session.clone()))
+        }
+        [
+            reader::<ClusterQuery>,
+            reader::<TopicQuery>,
+            reader::<TopicsQuery>,
+            reader::<AclsQuery>,
+            reader::<UsersQuery>,
+            reader::<QuotasQuery>,
+            reader::<ConsumerGroupQuery>,
+        ]
+        .map(|reader| reader(&self.session))
+        .into()
+    }
+
+    fn functions(&self) -> Vec<Arc<dyn Function>> {
+        vec![Arc::new(AclId), Arc::new(ProducerAcls), Arc::new(ConsumerAcls)]
     }
 
     fn stop(&self) {

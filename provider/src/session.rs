@@ -209,8 +209,8 @@ impl Session {
         first.then(|| {
             Diagnostic::warning(
                 "The provider's configuration is not known yet",
-                "Something in the lockgate provider block is known only after apply, so the state of topics, ACLs and users \
-                 was not refreshed, and plans were not checked against the cluster.",
+                "Something in the lockgate provider block is known only after apply, so the state of topics, ACLs, users \
+                 and quotas was not refreshed, and plans were not checked against the cluster.",
             )
         })
     }

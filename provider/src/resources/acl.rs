@@ -13,8 +13,7 @@ use super::{acl_id, connection_for_apply, connection_for_read, failed, in_cluste
 use crate::cluster::AclScope;
 use crate::session::Session;
 use crate::tfplugin::{
-    Applied, Attribute, AttributePath, Diagnostic, Diagnostics, Planned, Private, ReadOutcome, Resource, Schema, Type,
-    Value,
+    Applied, Attribute, AttributePath, Diagnostic, Diagnostics, Private, ReadOutcome, Resource, Schema, Type, Value,
 };
 
 /// The name of the one resource of type Cluster.
@@ -81,27 +80,14 @@ impl Resource for AclResource {
     }
 
     fn validate(&self, config: &Value) -> Diagnostics {
-        let mut diagnostics = Diagnostics::new();
-        for (attribute, allowed) in [
-            ("resource_type", names(AclResourceType::ALL, AclResourceType::name)),
-            ("pattern_type", names(AclPatternType::ALL, AclPatternType::name)),
-            ("permission", names(AclPermission::ALL, AclPermission::name)),
-        ] {
-            if let Some(found) = config.attr(attribute).as_str().filter(|found| !allowed.contains(found)) {
-                diagnostics.push(not_one_of(attribute, found, &allowed).at(AttributePath::root(attribute)));
-            }
-        }
+        let mut diagnostics = enum_problems(config);
         diagnostics.extend(operations_problems(config.attr("operations")));
         let mut problem = |attribute: &str, detail: &str| {
             let path = AttributePath::root(attribute);
             diagnostics.push(Diagnostic::error(format!("Invalid {attribute}"), detail).at(path));
         };
-        if let Some(principal) = config.attr("principal").as_str() {
-            let named = principal.split_once(':').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
-            if !named {
-                let detail = format!("{principal:?} has no type before its name; a user is written User:name.");
-                problem("principal", &detail);
-            }
+        if let Some(detail) = config.attr("principal").as_str().and_then(principal_problem) {
+            problem("principal", &detail);
         }
         if config.attr("host").as_str() == Some("") {
             problem("host", "host must be an address, or * for any.");
@@ -115,14 +101,6 @@ impl Resource for AclResource {
             }
         }
         diagnostics
-    }
-
-    async fn plan(&self, _planned: &mut Planned, _private: &Private) -> Diagnostics {
-        Diagnostics::new()
-    }
-
-    async fn plan_destroy(&self, _prior: &Value, _private: &Private) -> Diagnostics {
-        Diagnostics::new()
     }
 
     async fn read(&self, mut state: Value, private: Private) -> ReadOutcome {
@@ -260,6 +238,28 @@ fn describe(scope: &AclScope) -> String {
         scope.resource_type,
         scope.resource_name
     )
+}
+
+/// The attributes whose values are an ACL's enums, in resources and filters alike.
+pub(crate) fn enum_problems(config: &Value) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for (attribute, allowed) in [
+        ("resource_type", names(AclResourceType::ALL, AclResourceType::name)),
+        ("pattern_type", names(AclPatternType::ALL, AclPatternType::name)),
+        ("permission", names(AclPermission::ALL, AclPermission::name)),
+        ("operation", names(AclOperation::ALL, AclOperation::name)),
+    ] {
+        if let Some(found) = config.attr(attribute).as_str().filter(|found| !allowed.contains(found)) {
+            diagnostics.push(not_one_of(attribute, found, &allowed).at(AttributePath::root(attribute)));
+        }
+    }
+    diagnostics
+}
+
+/// Why a text is no principal.
+pub(crate) fn principal_problem(principal: &str) -> Option<String> {
+    let named = principal.split_once(':').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
+    (!named).then(|| format!("{principal:?} has no type before its name; a user is written User:name."))
 }
 
 fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {

@@ -6,13 +6,28 @@
 use std::collections::BTreeSet;
 
 use lockgate_client::admin::{AclOperation, AclPatternType, AclPermission, AclResourceType};
+use percent_encoding::percent_decode_str;
 
 use crate::cluster::AclScope;
 
 const FORM: &str = "principal|host|operation[,operation]|permission|resource type|resource name|pattern type";
 
+/// The id of ACLs.
+pub(crate) fn format(scope: &AclScope, operations: &BTreeSet<AclOperation>) -> String {
+    let text = |part: &str| part.replace('%', "%25").replace('|', "%7C");
+    let operations: Vec<_> = operations.iter().map(|operation| operation.name()).collect();
+    let AclScope { resource_type, pattern_type, permission, .. } = scope;
+    format!(
+        "{}|{}|{}|{permission}|{resource_type}|{}|{pattern_type}",
+        text(&scope.principal),
+        text(&scope.host),
+        operations.join(","),
+        text(&scope.resource_name)
+    )
+}
+
 /// Reads an id; the error is a sentence for the person.
-pub(super) fn parse(id: &str) -> Result<(AclScope, BTreeSet<AclOperation>), String> {
+pub(crate) fn parse(id: &str) -> Result<(AclScope, BTreeSet<AclOperation>), String> {
     let parts: Vec<&str> = id.split('|').collect();
     let readings: Vec<_> = (2..parts.len()).filter_map(|at| read_at(&parts, at)).collect();
     match readings.as_slice() {
@@ -38,7 +53,7 @@ fn read_at(parts: &[&str], at: usize) -> Option<(AclScope, BTreeSet<AclOperation
         parts[at].split(',').map(|text| text.trim().parse()).collect::<Result<_, _>>().ok()?;
     // Only a part that holds no bare | can be one of ours.
     let text = |parts: &[&str]| match parts {
-        [one] => percent_decode(one).unwrap_or_else(|| (*one).to_owned()),
+        [one] => percent_decode_str(one).decode_utf8_lossy().into_owned(),
         several => several.join("|"),
     };
     let scope = AclScope {
@@ -50,21 +65,6 @@ fn read_at(parts: &[&str], at: usize) -> Option<(AclScope, BTreeSet<AclOperation
         permission: permission.parse::<AclPermission>().ok()?,
     };
     Some((scope, operations))
-}
-
-/// `None` when a `%` is not followed by two hexadecimal digits, or the bytes are no text.
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|d| char::from(d).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-        bytes.push(digit()? << 4 | digit()?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -84,6 +84,7 @@ mod tests {
         assert_eq!((scope.resource_type, scope.pattern_type), (AclResourceType::Group, AclPatternType::Prefixed));
         assert_eq!(scope.permission, AclPermission::Deny);
         assert_eq!(operations, BTreeSet::from([AclOperation::Read, AclOperation::Describe]));
+        assert_eq!(parsed(&format(&scope, &operations)), (scope, operations));
     }
 
     #[test]

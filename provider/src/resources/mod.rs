@@ -1,13 +1,16 @@
 //! The managed resources, one file each.
 
-mod acl;
-mod acl_id;
-mod topic;
+pub(crate) mod acl;
+pub(crate) mod acl_id;
+pub(crate) mod quota;
+pub(crate) mod quota_id;
+pub(crate) mod topic;
 mod topic_plan;
-mod topic_state;
+pub(crate) mod topic_state;
 mod user;
 
 pub use acl::AclResource;
+pub use quota::QuotaResource;
 pub use topic::TopicResource;
 pub use user::UserResource;
 

@@ -311,7 +311,7 @@ impl Resource for TopicResource {
 }
 
 /// A topic with its configs, or `None` when it is proven gone.
-async fn observe(admin: &dyn Admin, name: &str) -> Result<Option<(TopicInfo, Vec<ConfigEntry>)>, Error> {
+pub(crate) async fn observe(admin: &dyn Admin, name: &str) -> Result<Option<(TopicInfo, Vec<ConfigEntry>)>, Error> {
     let Some(info) = admin.topic(name).await? else { return Ok(None) };
     match admin.topic_configs(name).await {
         Ok(entries) => Ok(Some((info, entries))),

@@ -72,7 +72,7 @@ pub(super) fn observed(mut state: Value, info: &TopicInfo, entries: &[ConfigEntr
 
 /// The keys that the state names, as they are now. What others set, and what the broker sets by default, is not ours to
 /// show; only an import takes everything that is set on the topic.
-pub(super) fn observed_config(known: &Value, entries: &[ConfigEntry], imported: bool) -> Value {
+pub(crate) fn observed_config(known: &Value, entries: &[ConfigEntry], imported: bool) -> Value {
     if imported {
         let own = entries.iter().filter(|e| e.source == ConfigSource::Topic && !e.read_only);
         let own = own.filter_map(|e| Some((e.name.clone(), Value::from(e.value.clone()?))));

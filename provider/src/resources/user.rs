@@ -131,10 +131,6 @@ impl Resource for UserResource {
         decide(planned)
     }
 
-    async fn plan_destroy(&self, _prior: &Value, _private: &Private) -> Diagnostics {
-        Diagnostics::new()
-    }
-
     async fn read(&self, state: Value, private: Private) -> ReadOutcome {
         let connection = match connection_for_read(&self.session, &state, &private).await {
             Ok(connection) => connection,

@@ -1,10 +1,11 @@
 //! Terraform's plugin protocol, version 6: everything between Terraform and a provider's own logic.
 //!
-//! A provider implements [`Provider`], [`Resource`] and [`DataSource`] over plain [`Value`]s and [`Schema`]s and calls
+//! A provider implements [`Provider`], [`Resource`], [`DataSource`] and [`Function`] over plain [`Value`]s and [`Schema`]s and calls
 //! [`serve`]. This layer does the handshake, mutual TLS, the wire encoding, the generic part of planning and the RPCs. It
 //! knows nothing of Kafka.
 
 mod diagnostics;
+mod function;
 mod handshake;
 mod logging;
 mod plan;
@@ -36,6 +37,7 @@ pub(crate) mod proto {
 }
 
 pub use diagnostics::{AttributePath, Diagnostic, Diagnostics, Severity, Step};
+pub use function::{Function, FunctionError, Parameter, Signature};
 pub use plan::Planned;
 #[cfg(test)]
 pub(crate) use plan::plan as plan_by_schema;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tonic::async_trait;
 
-use super::{Diagnostic, Diagnostics, Planned, Schema, Value};
+use super::{Diagnostic, Diagnostics, Function, Planned, Schema, Value};
 
 /// What the provider keeps with a resource's state without showing it: small texts by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,10 +60,14 @@ pub trait Resource: Send + Sync + 'static {
     fn validate(&self, config: &Value) -> Diagnostics;
 
     /// Looks at a create or update that the schema has planned, and may change it.
-    async fn plan(&self, planned: &mut Planned, private: &Private) -> Diagnostics;
+    async fn plan(&self, _planned: &mut Planned, _private: &Private) -> Diagnostics {
+        Diagnostics::new()
+    }
 
     /// Looks at a planned destroy.
-    async fn plan_destroy(&self, prior: &Value, private: &Private) -> Diagnostics;
+    async fn plan_destroy(&self, _prior: &Value, _private: &Private) -> Diagnostics {
+        Diagnostics::new()
+    }
 
     async fn read(&self, state: Value, private: Private) -> ReadOutcome;
 
@@ -85,10 +89,15 @@ pub trait DataSource: Send + Sync + 'static {
 
     fn schema(&self) -> Schema;
 
+    /// Checks a configuration, in which anything may be unknown, without asking anyone.
+    fn validate(&self, _config: &Value) -> Diagnostics {
+        Diagnostics::new()
+    }
+
     async fn read(&self, config: Value) -> Result<Value, Diagnostic>;
 }
 
-/// A provider: its own configuration, and the kinds of resources and data sources.
+/// A provider: its own configuration, the kinds of resources and data sources, and the functions.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
     fn schema(&self) -> Schema;
@@ -101,6 +110,10 @@ pub trait Provider: Send + Sync + 'static {
     fn resources(&self) -> Vec<Arc<dyn Resource>>;
 
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>>;
+
+    fn functions(&self) -> Vec<Arc<dyn Function>> {
+        Vec::new()
+    }
 
     /// The person wants to stop: calls in flight should end soon.
     fn stop(&self);

@@ -1,6 +1,6 @@
 //! The RPCs: messages in, the provider's answer out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
@@ -8,8 +8,8 @@ use tonic::{Request, Response, Status, async_trait};
 use super::proto::tfplugin6::provider_server::Provider as Rpc;
 use super::proto::tfplugin6::*;
 use super::{
-    Applied, AttributePath, DataSource, Diagnostic, Diagnostics, Private, Provider, Resource, Schema, Type, Value,
-    WireError, plan, wire,
+    Applied, AttributePath, DataSource, Diagnostic, Diagnostics, Private, Provider, Resource, Schema, Signature, Type,
+    Value, WireError, plan, wire,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -31,10 +31,14 @@ impl<K: ?Sized> Kind<K> {
     }
 
     fn encode(&self, value: &Value) -> Result<Option<DynamicValue>, Status> {
-        // Only a mistake in the provider makes a value that its own schema refuses.
-        let fault = |e: WireError| Status::internal(format!("the provider made a value that its schema refuses: {e}"));
-        wire::encode(value, &self.value_type).map(Some).map_err(fault)
+        encode(value, &self.value_type)
     }
+}
+
+/// A function with its signature, worked out once.
+struct KnownFunction {
+    logic: Arc<dyn super::Function>,
+    signature: Signature,
 }
 
 /// The provider behind its RPCs.
@@ -44,6 +48,7 @@ pub(super) struct GrpcProvider<P> {
     value_type: Type,
     resources: BTreeMap<String, Kind<dyn Resource>>,
     data_sources: BTreeMap<String, Kind<dyn DataSource>>,
+    functions: BTreeMap<String, KnownFunction>,
 }
 
 impl<P: Provider> GrpcProvider<P> {
@@ -56,14 +61,23 @@ impl<P: Provider> GrpcProvider<P> {
             let schema = logic.schema();
             (logic.type_name().to_owned(), Kind::new(logic, schema))
         });
+        let functions = provider.functions().into_iter().map(|logic| {
+            let signature = logic.signature();
+            (logic.name().to_owned(), KnownFunction { logic, signature })
+        });
         let schema = provider.schema();
         Self {
+            functions: functions.collect(),
             resources: resources.collect(),
             data_sources: data_sources.collect(),
             value_type: schema.value_type(),
             schema,
             provider,
         }
+    }
+
+    fn functions_on_wire(&self) -> HashMap<String, Function> {
+        self.functions.iter().map(|(name, known)| (name.clone(), known.signature.to_wire())).collect()
     }
 
     fn resource(&self, name: &str) -> Result<&Kind<dyn Resource>, Status> {
@@ -79,6 +93,12 @@ impl<P: Provider> GrpcProvider<P> {
 
 fn decode(value: Option<&DynamicValue>, kind: &Type) -> Result<Value, Status> {
     wire::decode(value, kind).map_err(|e| Status::invalid_argument(format!("Terraform sent a value amiss: {e}")))
+}
+
+fn encode(value: &Value, kind: &Type) -> Result<Option<DynamicValue>, Status> {
+    // Only a mistake in the provider makes a value that its own schema refuses.
+    let fault = |e: WireError| Status::internal(format!("the provider made a value that its schema refuses: {e}"));
+    wire::encode(value, kind).map(Some).map_err(fault)
 }
 
 fn private(bytes: &[u8]) -> Result<Private, Status> {
@@ -114,6 +134,7 @@ impl<P: Provider> Rpc for GrpcProvider<P> {
                 get_provider_schema_optional: true,
                 move_resource_state: false,
             }),
+            functions: self.functions_on_wire(),
         }))
     }
 
@@ -151,8 +172,8 @@ impl<P: Provider> Rpc for GrpcProvider<P> {
     ) -> Answer<DiagnosticsResponse> {
         let request = request.into_inner();
         let kind = self.data_source(&request.type_name)?;
-        kind.decode(request.config.as_ref())?;
-        Ok(Response::new(DiagnosticsResponse { diagnostics: Vec::new() }))
+        let config = kind.decode(request.config.as_ref())?;
+        Ok(Response::new(DiagnosticsResponse { diagnostics: kind.logic.validate(&config).to_wire() }))
     }
 
     async fn upgrade_resource_state(
@@ -279,7 +300,24 @@ impl<P: Provider> Rpc for GrpcProvider<P> {
     }
 
     async fn get_functions(&self, _: Request<GetFunctionsRequest>) -> Answer<GetFunctionsResponse> {
-        Ok(Response::new(GetFunctionsResponse {}))
+        Ok(Response::new(GetFunctionsResponse { functions: self.functions_on_wire(), diagnostics: Vec::new() }))
+    }
+
+    async fn call_function(&self, request: Request<CallFunctionRequest>) -> Answer<CallFunctionResponse> {
+        let CallFunctionRequest { name, arguments } = request.into_inner();
+        let unknown = || Status::invalid_argument(format!("no function is called {name:?}"));
+        let KnownFunction { logic, signature } = self.functions.get(&name).ok_or_else(unknown)?;
+        if arguments.len() != signature.parameters.len() {
+            let (wanted, got) = (signature.parameters.len(), arguments.len());
+            return Err(Status::invalid_argument(format!("{name} takes {wanted} arguments, and got {got}")));
+        }
+        let arguments = arguments.iter().zip(&signature.parameters).map(|(a, p)| decode(Some(a), &p.kind));
+        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+        let (result, error) = match logic.call(&arguments) {
+            Ok(result) => (encode(&result, &signature.returns)?, None),
+            Err(error) => (None, Some(error.to_wire())),
+        };
+        Ok(Response::new(CallFunctionResponse { result, error }))
     }
 
     async fn stop_provider(&self, _: Request<StopProviderRequest>) -> Answer<StopProviderResponse> {

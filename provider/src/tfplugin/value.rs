@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 
-/// A number. Terraform's numbers have no bounds; what fits neither an `i64` nor an `f64` exactly stays text.
+/// A number. Terraform's are decimal and have no bounds, so what is no whole `i64` stays decimal text: 12.1 as a float would
+/// come back as another number than the one that was configured.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 pub enum Number {
     Int(i64),
-    Float(f64),
-    /// A decimal text that neither of the others can hold.
-    Big(String),
+    Decimal(String),
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Int(i) => write!(f, "{i}"),
+            Self::Decimal(text) => f.write_str(text),
+        }
+    }
 }
 
 /// A value of some [`Type`](super::Type).
@@ -100,6 +108,16 @@ impl Value {
         }
     }
 
+    /// The number as a float, which may be a little off.
+    #[allow(clippy::cast_precision_loss, reason = "the caller asks for a float")]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Number(Number::Int(i)) => Some(*i as f64),
+            Self::Number(Number::Decimal(text)) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(s) => Some(s),
@@ -152,6 +170,16 @@ impl From<i32> for Value {
     }
 }
 
+/// The shortest decimal that is this float, which is the text that a person wrote for it.
+impl From<f64> for Value {
+    #[allow(clippy::cast_possible_truncation, reason = "the bound keeps the number inside i64")]
+    fn from(f: f64) -> Self {
+        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+        let whole = f.fract() == 0.0 && f.abs() <= EXACT;
+        Self::Number(if whole { Number::Int(f as i64) } else { Number::Decimal(f.to_string()) })
+    }
+}
+
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -174,6 +202,13 @@ mod tests {
         assert!(!value.is_unknown());
         assert!(!value.is_wholly_known());
         assert!(Value::object([("a", Value::Null)]).is_wholly_known());
+    }
+
+    #[test]
+    fn a_float_is_the_number_that_a_person_wrote() {
+        assert_eq!(Value::from(3.0), Value::from(3));
+        assert_eq!(Value::from(12.1), Value::Number(Number::Decimal("12.1".to_owned())));
+        assert_eq!(Value::from(12.1).as_f64(), Some(12.1));
     }
 
     #[test]

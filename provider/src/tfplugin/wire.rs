@@ -77,10 +77,10 @@ fn from_msgpack(packed: rmpv::Value, kind: &Type, path: &AttributePath) -> Resul
             Ok(Value::String(text))
         }
         (rmpv::Value::Integer(i), Type::Number) => {
-            Ok(Value::Number(i.as_i64().map_or_else(|| Number::Big(i.to_string()), Number::Int)))
+            Ok(Value::Number(i.as_i64().map_or_else(|| Number::Decimal(i.to_string()), Number::Int)))
         }
-        (rmpv::Value::F32(f), Type::Number) => Ok(Value::Number(float(f64::from(f)))),
-        (rmpv::Value::F64(f), Type::Number) => Ok(Value::Number(float(f))),
+        (rmpv::Value::F32(f), Type::Number) => Ok(Value::from(f64::from(f))),
+        (rmpv::Value::F64(f), Type::Number) => Ok(Value::from(f)),
         (rmpv::Value::String(s), Type::Number) => decimal(s.as_str().unwrap_or_default(), path),
         (rmpv::Value::Array(elements), Type::List(element) | Type::Set(element)) => {
             let elements = elements.into_iter().zip(0..).map(|(e, i)| from_msgpack(e, element, &path.clone().index(i)));
@@ -124,11 +124,11 @@ fn from_json(json: Json, kind: &Type, path: &AttributePath) -> Result<Value, Wir
         (Json::Bool(b), Type::Bool) => Ok(Value::Bool(b)),
         (Json::String(s), Type::String) => Ok(Value::String(s)),
         (Json::String(s), Type::Number) => decimal(&s, path),
-        (Json::Number(n), Type::Number) => Ok(Value::Number(match (n.as_i64(), n.is_u64(), n.as_f64()) {
-            (Some(i), ..) => Number::Int(i),
-            (None, false, Some(f)) => float(f),
-            _ => Number::Big(n.to_string()),
-        })),
+        (Json::Number(n), Type::Number) => Ok(match (n.as_i64(), n.is_u64(), n.as_f64()) {
+            (Some(i), ..) => Value::from(i),
+            (None, false, Some(f)) => Value::from(f),
+            _ => Value::Number(Number::Decimal(n.to_string())),
+        }),
         (Json::Array(elements), Type::List(element) | Type::Set(element)) => {
             let elements = elements.into_iter().zip(0..).map(|(e, i)| from_json(e, element, &path.clone().index(i)));
             let elements = elements.collect::<Result<_, _>>()?;
@@ -152,21 +152,14 @@ fn from_json(json: Json, kind: &Type, path: &AttributePath) -> Result<Value, Wir
     }
 }
 
-/// A whole float that an `f64` holds exactly is the same number as the integer.
-#[allow(clippy::cast_possible_truncation, reason = "the bound keeps the number inside i64")]
-fn float(f: f64) -> Number {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-    if f.fract() == 0.0 && f.abs() <= EXACT { Number::Int(f as i64) } else { Number::Float(f) }
-}
-
 /// Numbers that msgpack has no form for travel as decimal text.
 fn decimal(text: &str, path: &AttributePath) -> Result<Value, WireError> {
     if let Ok(i) = text.parse::<i64>() {
         return Ok(Value::Number(Number::Int(i)));
     }
     match text.parse::<f64>() {
-        Ok(_) => Ok(Value::Number(Number::Big(text.to_owned()))),
-        Err(_) => Err(WireError::new(path, format!("expected a number, found {text:?}"))),
+        Ok(f) if f.is_finite() => Ok(Value::Number(Number::Decimal(text.to_owned()))),
+        _ => Err(WireError::new(path, format!("expected a number, found {text:?}"))),
     }
 }
 
@@ -177,8 +170,7 @@ fn to_msgpack(value: &Value, kind: &Type, path: &AttributePath) -> Result<rmpv::
         (Value::Bool(b), Type::Bool) => rmpv::Value::Boolean(*b),
         (Value::String(s), Type::String) => rmpv::Value::from(s.as_str()),
         (Value::Number(Number::Int(i)), Type::Number) => rmpv::Value::from(*i),
-        (Value::Number(Number::Float(f)), Type::Number) => rmpv::Value::F64(*f),
-        (Value::Number(Number::Big(text)), Type::Number) => rmpv::Value::from(text.as_str()),
+        (Value::Number(Number::Decimal(text)), Type::Number) => rmpv::Value::from(text.as_str()),
         (Value::List(elements), Type::List(element) | Type::Set(element)) => {
             let elements = elements.iter().zip(0..).map(|(e, i)| to_msgpack(e, element, &path.clone().index(i)));
             rmpv::Value::Array(elements.collect::<Result<_, _>>()?)
@@ -230,8 +222,8 @@ mod tests {
             ("later", Value::Unknown),
             ("on", Value::from(true)),
             ("negative", Value::from(-7)),
-            ("fraction", Value::Number(Number::Float(0.25))),
-            ("huge", Value::Number(Number::Big("123456789012345678901234567890".to_owned()))),
+            ("fraction", Value::Number(Number::Decimal("0.25".to_owned()))),
+            ("huge", Value::Number(Number::Decimal("123456789012345678901234567890".to_owned()))),
             ("text", Value::from("grüße")),
             ("set", Value::string_set(["b", "a"])),
             ("inner", Value::object([("deep", deep)])),
@@ -303,5 +295,12 @@ mod tests {
             let value = decode(Some(&DynamicValue { msgpack, json: Vec::new() }), &Type::Number).expect("decodes");
             assert_eq!(value, Value::from(3));
         }
+        // 12.1 is no float, so Terraform sends a configured one as text, and a stored one is JSON.
+        let mut msgpack = Vec::new();
+        rmpv::encode::write_value(&mut msgpack, &rmpv::Value::from("12.1")).expect("a vector takes bytes");
+        let configured = decode(Some(&DynamicValue { msgpack, json: Vec::new() }), &Type::Number).expect("decodes");
+        let stored = decode_json(b"12.1", &Type::Number).expect("decodes");
+        assert_eq!((&configured, &stored), (&Value::from(12.1), &Value::from(12.1)));
+        assert_eq!(encode(&stored, &Type::Number).expect("encodes").msgpack, b"\xa412.1");
     }
 }
