@@ -20,6 +20,8 @@ mod value;
 mod wire;
 
 #[cfg(test)]
+mod interruption_tests;
+#[cfg(test)]
 mod transport_tests;
 
 /// Generated from `proto/`.

@@ -283,7 +283,7 @@ impl Service<Uri> for Dial {
 }
 
 /// A running plugin and the way to it.
-struct Plugin {
+pub(super) struct Plugin {
     terraform: Terraform,
     identity: Identity,
     folder: tempfile::TempDir,
@@ -293,6 +293,10 @@ struct Plugin {
 
 impl Plugin {
     fn start() -> Self {
+        Self::serving(Notes)
+    }
+
+    pub(super) fn serving(provider: impl Provider) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let terraform = Terraform::new(7);
         let identity = Identity::for_client(&terraform.pem()).expect("a good certificate");
@@ -302,7 +306,7 @@ impl Plugin {
         let (served, token) =
             (Identity { config: identity.config.clone(), certificate: identity.certificate.clone() }, stop.clone());
         let server = tokio::spawn(async move {
-            serve_on(listener, &served, Notes, token).await.expect("serves until it is stopped");
+            serve_on(listener, &served, provider, token).await.expect("serves until it is stopped");
         });
         Self { terraform, identity, folder, stop, server }
     }
@@ -317,7 +321,7 @@ impl Plugin {
         self.dial(tls).await.expect("the announced client is let in")
     }
 
-    async fn provider(&self) -> ProviderClient<Channel> {
+    pub(super) async fn provider(&self) -> ProviderClient<Channel> {
         const LIMIT: usize = 64 * 1024 * 1024;
         ProviderClient::new(self.channel().await).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT)
     }
