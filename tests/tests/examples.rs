@@ -4,12 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use lockgate_client::admin::AclFilter;
+use lockgate_client::admin::{AclFilter, AclOperation, AclResourceType, QuotaAlteration, QuotaEntity};
+use lockgate_tests::batch::Batch;
 use lockgate_tests::broker::{Broker, Options, free_ports};
 use lockgate_tests::operator::{Operator, login_of};
 use lockgate_tests::program::workspace;
 use lockgate_tests::proxy::Proxy;
+use lockgate_tests::requests::{commit, produce};
 use lockgate_tests::terraform::{Said, Terraform};
+use lockgate_tests::wire::{Connection, tls_config};
 
 /// The name by which a broker with mutual TLS knows the provider.
 const CERTIFICATE_NAME: &str = "terraform";
@@ -94,7 +97,18 @@ impl Scene {
         Ok(terraform)
     }
 
-    /// Deletes all topics, ACLs and users that examples have made.
+    /// What the examples of data sources look at: a topic, a user with a right, and a group that has read a part.
+    fn populate(&self) -> Result<()> {
+        self.operator.topic("orders", 1, &[])?;
+        self.operator.user("billing", SECRET)?;
+        self.operator.allow("billing", AclResourceType::Topic, "orders", &[AclOperation::Read])?;
+        let (address, tls) = (self.broker.address(), tls_config(&self.broker.ca_path())?);
+        let mut connection = Connection::login(address, tls, &login_of(&self.broker, "admin")?)?;
+        produce(&mut connection, "orders", 0, Batch::of(["first", "second"]).encode().freeze())?;
+        commit(&mut connection, "billing", "orders", 1)
+    }
+
+    /// Deletes all topics, ACLs, users and quotas that examples have made.
     fn clear(&self) -> Result<()> {
         let (operator, admin) = (&self.operator, self.operator.admin());
         let topics = operator.wait(admin.list_topics())?;
@@ -113,6 +127,14 @@ impl Scene {
             deletions.extend(credentials.iter().map(|credential| (name.as_str(), credential.mechanism)));
         }
         for result in operator.wait(admin.alter_users(Vec::new(), &deletions))?.into_values() {
+            result?;
+        }
+        let quotas = operator.wait(admin.list_quotas(&QuotaEntity::default(), false))?;
+        let removals = quotas.into_iter().map(|quota| QuotaAlteration {
+            entity: quota.entity,
+            changes: quota.values.into_keys().map(|key| (key, None)).collect(),
+        });
+        for (_, result) in operator.wait(admin.alter_quotas(&removals.collect::<Vec<_>>(), false))? {
             result?;
         }
         Ok(())
@@ -243,6 +265,7 @@ fn every_example_applies_as_it_stands() -> Result<()> {
     for kind in ["data-sources", "functions"].map(|kind| examples().join(kind)) {
         for folder in if kind.is_dir() { listed(&kind)? } else { Vec::new() } {
             for example in listed(&folder)? {
+                scene.populate()?;
                 scene.apply(&example).with_context(|| example.display().to_string())?;
                 scene.clear()?;
             }
@@ -274,6 +297,6 @@ fn whatever_terraform_sees_has_a_page_and_an_example() -> Result<()> {
             seen += 1;
         }
     }
-    ensure!(seen >= 4, "terraform sees only {seen} things: {schemas}");
+    ensure!(seen >= 14, "terraform sees only {seen} things: {schemas}");
     Ok(())
 }

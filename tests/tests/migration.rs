@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use lockgate_client::admin::{
-    AclOperation, AclPatternType, AclPermission, AclResourceType, ScramMechanism, ScramUpsert,
+    AclOperation, AclPatternType, AclPermission, AclResourceType, QuotaAlteration, QuotaEntity, QuotaName,
+    ScramMechanism, ScramUpsert,
 };
 use lockgate_tests::broker::{Broker, Options};
 use lockgate_tests::operator::{Operator, login_of};
@@ -77,6 +78,17 @@ fn old_state() -> Value {
         "sensitive_attributes": [[{"type": "get_attr", "value": "password"}]],
         "private": "bnVsbA==",
     });
+    let quota = json!({
+        "schema_version": 0,
+        "attributes": {
+            "config": {"consumer_byte_rate": 8000000, "producer_byte_rate": 5000000},
+            "entity_name": "billing",
+            "entity_type": "user",
+            "id": "billing|user",
+        },
+        "sensitive_attributes": [],
+        "private": "bnVsbA==",
+    });
     let acls = ["Describe", "Read"].map(|operation| {
         let mut acl = old_acl(operation, "Topic", "orders", "Literal");
         acl["index_key"] = json!(operation);
@@ -91,6 +103,7 @@ fn old_state() -> Value {
         "resources": [
             old("kafka_acl", "billing", acls.into()),
             old("kafka_acl", "billing_groups", vec![old_acl("Read", "Group", "billing-", "Prefixed")]),
+            old("kafka_quota", "billing", vec![quota]),
             old("kafka_topic", "orders", vec![topic]),
             old("kafka_user_scram_credential", "billing", vec![user]),
         ],
@@ -124,6 +137,15 @@ fn populate(operator: &Operator) -> Result<()> {
     for result in operator.wait(operator.admin().create_acls(&acls))? {
         result?;
     }
+    let user = Some(QuotaName::Named("billing".to_owned()));
+    let rates = [("producer_byte_rate", 5e6), ("consumer_byte_rate", 8e6)];
+    let quota = QuotaAlteration {
+        entity: QuotaEntity { user, ..QuotaEntity::default() },
+        changes: rates.into_iter().map(|(name, rate)| (name.to_owned(), Some(rate))).collect(),
+    };
+    for (_, result) in operator.wait(operator.admin().alter_quotas(&[quota], false))? {
+        result?;
+    }
     Ok(())
 }
 
@@ -133,7 +155,8 @@ fn contents(operator: &Operator) -> Result<String> {
     let topics = operator.wait(admin.list_topics())?;
     let acls = operator.wait(admin.list_acls(&Default::default()))?;
     let users = operator.wait(admin.describe_users(None))?;
-    Ok(format!("{topics:?}\n{acls:?}\n{users:?}"))
+    let quotas = operator.wait(admin.list_quotas(&QuotaEntity::default(), false))?;
+    Ok(format!("{topics:?}\n{acls:?}\n{users:?}\n{quotas:?}"))
 }
 
 #[test]
@@ -160,7 +183,7 @@ fn a_state_of_mongey_kafka_is_taken_over_as_the_guide_says() -> Result<()> {
     terraform.write("main.tf", &here)?;
     let promise = guide.split("says `").nth(1).and_then(|rest| rest.split('`').next()).context("no promise")?;
     terraform.run(&["plan"])?.succeeded()?.says(promise)?;
-    terraform.apply()?.says("5 imported, 0 added, 0 changed, 0 destroyed")?;
+    terraform.apply()?.says("6 imported, 0 added, 0 changed, 0 destroyed")?;
     terraform.remove("imports.tf")?;
     terraform.plans_nothing()?;
 
@@ -187,6 +210,7 @@ fn the_guide_names_attributes_that_exist() -> Result<()> {
         ("## kafka_topic is", "resources/topic.md"),
         ("## kafka_acl is", "resources/acl.md"),
         ("## kafka_user_scram_credential is", "resources/user.md"),
+        ("## kafka_quota is", "resources/quota.md"),
     ] {
         let section = guide.split(heading).nth(1).with_context(|| heading.to_owned())?;
         let section = section.split("\n## ").next().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! anew.
 
 mod examples;
+mod function;
 mod page;
 mod schema;
 
@@ -53,6 +54,11 @@ fn pages() -> BTreeMap<PathBuf, String> {
         let text = page::data_source(name, &data_source.schema(), &folder("data-sources", name));
         pages.insert(Path::new("data-sources").join(short(name)).with_extension("md"), text);
     }
+    for function in provider.functions() {
+        let name = function.name();
+        let text = function::page(name, &function.signature(), &folder("functions", name));
+        pages.insert(Path::new("functions").join(name).with_extension("md"), text);
+    }
     pages
 }
 
@@ -99,6 +105,7 @@ fn everything_has_an_example_and_a_resource_shows_its_import() {
         wanted.extend(files.map(|file| format!("resources/{}/{file}", resource.type_name())));
     }
     wanted.extend(provider.data_sources().iter().map(|d| format!("data-sources/{}/data-source.tf", d.type_name())));
+    wanted.extend(provider.functions().iter().map(|f| format!("functions/{}/function.tf", f.name())));
     let missing: Vec<_> = wanted.iter().filter(|path| !examples.join(path).is_file()).collect();
     assert!(missing.is_empty(), "provider/examples lacks {missing:?}");
 }

@@ -1,0 +1,4 @@
+import {
+  to = lockgate_quota.billing
+  id = "user=billing"
+}
