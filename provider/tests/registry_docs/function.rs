@@ -7,7 +7,7 @@ use terraform_provider_lockgate::tfplugin::{Signature, Type};
 use super::examples::Folder;
 use super::{page, schema};
 
-pub fn page(name: &str, signature: &Signature, examples: &Folder) -> String {
+pub(crate) fn page(name: &str, signature: &Signature, examples: &Folder) -> String {
     let mut text =
         page::opening(&format!("{name} function - lockgate"), &format!("function: {name}"), signature.description);
     text += &page::usage(examples);

@@ -83,7 +83,7 @@ fn facts(attribute: &Attribute) -> String {
 }
 
 /// What the registry's pages call a type.
-pub fn type_name(kind: &Type) -> String {
+pub(crate) fn type_name(kind: &Type) -> String {
     match kind {
         Type::Bool => "Boolean".to_owned(),
         Type::Number => "Number".to_owned(),
