@@ -151,7 +151,9 @@ impl Resource for QuotaResource {
 
     async fn import(&self, id: &str) -> Result<Value, Diagnostic> {
         let entity = quota_id::parse(id).map_err(|sentence| Diagnostic::error("Invalid import id", sentence))?;
-        Ok(Value::object(parts(&entity)))
+        let mut state = Value::object(parts(&entity));
+        RATES.iter().for_each(|rate| state.set_attr(rate.name, Value::Null));
+        Ok(state)
     }
 }
 
