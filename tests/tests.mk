@@ -30,6 +30,11 @@ $(TEST_CACHE)/sarama_client: $(wildcard $(CLIENTS)/go/sarama_client/*.go)
 	cd $(CLIENTS)/go/sarama_client && GOFLAGS= GO111MODULE=off GOPATH=/usr/share/gocode CGO_CFLAGS=-Wno-deprecated-declarations \
 		go build -o $(CURDIR)/$@ .
 
+.PHONY: provider-size
+provider-size: ## The Terraform provider with 10,000 topics and ACLs, beside terraform_data; SIZE="1000 10" for a quick look
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/provider-size $(SIZE)
+
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := request record_batch records group_records txn_records catalog_record sasl oauthbearer store_files

@@ -8,7 +8,11 @@ mod config;
 pub mod data_sources;
 #[cfg(test)]
 mod fake;
+mod gather;
+mod lists;
 pub mod provider;
+mod requests;
 pub mod resources;
 pub mod session;
+mod shared_read;
 pub mod tfplugin;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a real broker process, a client of bare frames, a proxy that cuts connections, and
 //! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
+pub mod at_size;
 pub mod batch;
 pub mod broker;
 pub mod conformance;
@@ -14,6 +15,7 @@ pub mod requests;
 pub mod samples;
 pub mod scram;
 pub mod segments;
+pub mod state_server;
 pub mod terraform;
 pub mod volume;
 pub mod wire;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::broker::binary;
+use crate::state_server::StateServer;
 use crate::until;
 
-/// Longest run of one command.
+/// Longest run of one command, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const REQUIRED: &str =
@@ -19,6 +20,7 @@ const REQUIRED: &str =
 pub struct Terraform {
     folder: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    patience: Duration,
 }
 
 /// What a command said. The text is what a person sees, without colours.
@@ -61,6 +63,34 @@ impl Terraform {
         Ok(terraform)
     }
 
+    /// The same with the state on a server. A backend takes `terraform init`, which goes by no override, so the provider is
+    /// installed from a mirror.
+    pub fn with_state_at(server: &StateServer, config: &str) -> Result<Self> {
+        let terraform = Self::new(config)?;
+        terraform.write("backend.tf", &server.backend())?;
+        let provider = terraform.provider();
+        let folder = provider.parent().context("a binary lies in a folder")?;
+        std::fs::create_dir_all(folder)?;
+        std::fs::copy(binary("terraform-provider-lockgate")?, &provider)?;
+        let mirror = terraform.folder.path().join("mirror");
+        let rc = format!("provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n");
+        std::fs::write(terraform.rc(), rc)?;
+        terraform.run(&["init"])?.succeeded()?;
+        Ok(terraform)
+    }
+
+    /// The provider's binary in the mirror.
+    pub fn provider(&self) -> PathBuf {
+        let machine = if cfg!(target_arch = "aarch64") { "linux_arm64" } else { "linux_amd64" };
+        let folder = self.folder.path().join("mirror/registry.terraform.io/lockgate/lockgate/0.0.1");
+        folder.join(machine).join("terraform-provider-lockgate")
+    }
+
+    /// How long each of the commands that follow may take.
+    pub fn patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// A folder with a copy of the `.tf` files of another.
     pub fn copy_of(example: &Path) -> Result<Self> {
         let terraform = Self::empty()?;
@@ -75,8 +105,8 @@ impl Terraform {
     }
 
     fn empty() -> Result<Self> {
-        let terraform =
-            Self { folder: tempfile::Builder::new().prefix("lockgate-tf-").tempdir()?, variables: Vec::new() };
+        let folder = tempfile::Builder::new().prefix("lockgate-tf-").tempdir()?;
+        let terraform = Self { folder, variables: Vec::new(), patience: PATIENCE };
         let provider = binary("terraform-provider-lockgate")?;
         let folder = provider.parent().context("a binary lies in a folder")?;
         // With an override terraform takes the binary as it is, without `init` and without a registry.
@@ -130,7 +160,7 @@ impl Terraform {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().context("terraform could not be started: is it installed?")?;
-        let ended = until(PATIENCE, "terraform ends", || child.try_wait().ok().flatten());
+        let ended = until(self.patience, "terraform ends", || child.try_wait().ok().flatten());
         if ended.is_err() {
             let _ = child.kill();
             let _ = child.wait();
