@@ -67,7 +67,7 @@ impl Authorizer {
 mod tests {
     use super::*;
     use crate::catalog::CatalogRecord;
-    use crate::catalog::acl::{Operation, PatternType, Permission, ResourceType};
+    use crate::catalog::acl::{AclBinding, Operation, PatternType, Permission, ResourceType};
     use crate::clock::ManualClock;
 
     #[test]
