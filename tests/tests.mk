@@ -38,6 +38,11 @@ test-long: test-deps ## Exactly-once and compaction under a broker that is kille
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --all-targets
 	LOCKGATE_LONGER=$(LONGER) $(CARGO) test $(PROFILE) $(WORKSPACE) --test transactions --test compaction -- --nocapture
 
+.PHONY: provider-size
+provider-size: ## The Terraform provider with 10,000 topics and ACLs, beside terraform_data; SIZE="1000 10" for a quick look
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/provider-size $(SIZE)
+
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := request record_batch records group_records txn_records catalog_record sasl oauthbearer store_files

@@ -3,15 +3,20 @@
 //! Absence is a value here (`None`, an empty list) and is only ever returned when the broker said so in as many words.
 //! Whatever else goes wrong is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use lockgate_client::admin::{
     Acl, AclFilter, AclOperation, AclPatternType, AclPermission, AclResourceType, Alteration, Cluster, ConfigChange,
     ConfigEntry, ConfigResource, Group, Lag, NewPartitions, NewTopic, Quota, QuotaAlteration, QuotaEntity,
     ScramCredential, ScramMechanism, ScramUpsert, Topic,
 };
-use lockgate_client::{Error, Result, Secret};
+use lockgate_client::{BrokerError, Error, ErrorCode, Result, Secret};
 use tonic::async_trait;
+
+use crate::lists::Lists;
+use crate::requests::{AclSet, Deletion, Requests, UserChange, silent};
+pub use crate::shared_read::ReadError;
 
 /// A topic as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +27,9 @@ pub struct TopicInfo {
     pub partitions: i64,
     pub replication_factor: i64,
 }
+
+/// A topic with its configs.
+pub type DescribedTopic = (TopicInfo, Vec<ConfigEntry>);
 
 impl From<Topic> for TopicInfo {
     fn from(topic: Topic) -> Self {
@@ -63,6 +71,19 @@ impl AclScope {
     }
 }
 
+impl From<&Acl> for AclScope {
+    fn from(acl: &Acl) -> Self {
+        Self {
+            principal: acl.principal.clone(),
+            host: acl.host.clone(),
+            resource_type: acl.resource_type,
+            resource_name: acl.resource_name.clone(),
+            pattern_type: acl.pattern_type,
+            permission: acl.permission,
+        }
+    }
+}
+
 /// A SCRAM credential to be made or replaced.
 #[derive(Debug, Clone)]
 pub struct NewCredential {
@@ -71,7 +92,8 @@ pub struct NewCredential {
     pub password: Secret,
 }
 
-/// The calls. Each goes to the cluster; nothing is remembered here.
+/// The calls. Each asks the cluster anew, but for those that look: what they see is as new as the first look after the
+/// last change that was made here.
 #[async_trait]
 pub trait Admin: Send + Sync {
     async fn cluster(&self) -> Result<Cluster>;
@@ -84,7 +106,13 @@ pub trait Admin: Send + Sync {
 
     async fn topic_configs(&self, name: &str) -> Result<Vec<ConfigEntry>>;
 
-    async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<()>;
+    /// A topic with its configs.
+    async fn look_at_topic(&self, name: &str) -> Result<Option<DescribedTopic>, ReadError> {
+        Ok(described_topic(self, name).await?)
+    }
+
+    /// Returns what the cluster shows of the topic, if it does so already.
+    async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<Option<TopicInfo>>;
 
     async fn delete_topic(&self, name: &str) -> Result<()>;
 
@@ -104,6 +132,11 @@ pub trait Admin: Send + Sync {
     /// All ACLs that a filter fits, in order.
     async fn acls_like(&self, filter: &AclFilter) -> Result<Vec<Acl>>;
 
+    /// The same.
+    async fn look_at_acls(&self, scope: &AclScope) -> Result<Vec<AclOperation>, ReadError> {
+        Ok(self.acls(scope).await?)
+    }
+
     /// One result per operation, in order. An ACL that exists already counts as created.
     async fn create_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>>;
 
@@ -115,6 +148,11 @@ pub trait Admin: Send + Sync {
 
     /// The credentials of all users, by name.
     async fn users(&self) -> Result<BTreeMap<String, Vec<ScramCredential>>>;
+
+    /// The same.
+    async fn look_at_credentials(&self, user: &str) -> Result<Vec<ScramCredential>, ReadError> {
+        Ok(self.credentials(user).await?)
+    }
 
     /// Makes or replaces some credentials and deletes others, all or nothing.
     async fn alter_credentials(&self, user: &str, set: &[NewCredential], delete: &[ScramMechanism]) -> Result<()>;
@@ -132,58 +170,105 @@ pub trait Admin: Send + Sync {
     async fn group_lag(&self, name: &str) -> Result<Vec<Lag>>;
 }
 
-/// An answer that leaves out what was asked for says nothing about it, least of all that it does not exist.
-fn silent(what: &str, subject: &str) -> Error {
-    Error::Answer {
-        what: what.to_owned(),
-        server: "The broker".to_owned(),
-        reason: format!("it says nothing of {subject:?}"),
+/// Asks for topic and configs by name.
+pub(crate) async fn described_topic<A: Admin + ?Sized>(admin: &A, name: &str) -> Result<Option<DescribedTopic>> {
+    let Some(info) = admin.topic(name).await? else { return Ok(None) };
+    match admin.topic_configs(name).await {
+        Ok(entries) => Ok(Some((info, entries))),
+        // It went away between the two questions.
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-fn one_per_item<T>(results: Vec<Result<T>>, asked: usize, what: &str) -> Result<Vec<Result<T>>> {
-    if results.len() == asked { Ok(results) } else { Err(silent(what, "some of the ACLs")) }
+/// A cluster that is there. Calls that come at the same time share requests; on Lockgate, looks share whole lists, since a
+/// Lockgate broker answers for all of its cluster. Elsewhere a list may be long, and mostly about what is none of ours.
+pub struct LiveCluster {
+    client: lockgate_client::Admin,
+    lockgate: bool,
+    requests: Requests,
+    lists: Arc<Lists>,
+    /// What Lockgate thinks of new topics, by all but their names.
+    judged: Mutex<HashMap<NewTopic, Result<()>>>,
+}
+
+impl LiveCluster {
+    /// Over a connection that is open, or is opened now.
+    pub async fn new(client: lockgate_client::Admin) -> Result<Self> {
+        let lists = Arc::new(Lists::new());
+        Ok(Self {
+            lockgate: client.is_lockgate().await?,
+            requests: Requests::new(&client, &lists),
+            lists,
+            judged: Mutex::default(),
+            client,
+        })
+    }
+
+    /// Lets the cluster judge a new topic. Lockgate judges topics that differ in nothing but their names once; other clusters
+    /// may have a policy on names.
+    async fn judge(&self, topic: &NewTopic) -> Result<()> {
+        let any_name = NewTopic { name: String::new(), ..topic.clone() };
+        let judged = || self.judged.lock().expect("nothing panics while it holds the lock");
+        let known = judged().get(&any_name).cloned();
+        if let Some(judgement) = known {
+            let similar = self.lists.similar(&self.client, &topic.name).await;
+            return judgement.and_then(|()| similar.map_or(Ok(()), |other| Err(collision(&topic.name, &other))));
+        }
+        let judgement = self.requests.topic_checks.call(topic.clone()).await;
+        let about_the_name = matches!(&judgement, Err(error) if error.code() != Some(ErrorCode::InvalidConfig));
+        if self.lockgate && !about_the_name {
+            judged().insert(any_name, judgement.clone());
+        }
+        judgement
+    }
+}
+
+fn collision(name: &str, other: &str) -> Error {
+    let message = format!("topic '{name}' collides with '{other}': names may not differ in '.' and '_' only");
+    Error::Broker(BrokerError { code: ErrorCode::InvalidTopic, message: Some(message) })
 }
 
 #[async_trait]
-impl Admin for lockgate_client::Admin {
+impl Admin for LiveCluster {
     async fn cluster(&self) -> Result<Cluster> {
-        self.describe_cluster().await
+        self.client.describe_cluster().await
     }
 
     async fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
-        let mut topics = self.describe_topics(&[name]).await?;
-        match topics.remove(name).ok_or_else(|| silent("Metadata", name))? {
-            Ok(topic) => Ok(Some(topic.into())),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.requests.topics.call(name.to_owned()).await
     }
 
     async fn topics(&self) -> Result<BTreeMap<String, TopicInfo>> {
-        Ok(self.list_topics().await?.into_iter().map(|topic| (topic.name.clone(), topic.into())).collect())
+        Ok(self.client.list_topics().await?.into_iter().map(|topic| (topic.name.clone(), topic.into())).collect())
     }
 
     async fn topic_configs(&self, name: &str) -> Result<Vec<ConfigEntry>> {
-        let resource = ConfigResource::Topic(name.to_owned());
-        let answers = self.describe_configs(std::slice::from_ref(&resource)).await?;
-        let answer = answers.into_iter().find(|(described, _)| *described == resource);
-        answer.ok_or_else(|| silent("DescribeConfigs", name))?.1
+        self.requests.topic_configs.call(name.to_owned()).await
     }
 
-    async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<()> {
-        let mut answers = self.create_topics(std::slice::from_ref(topic), validate_only).await?;
-        answers.remove(&topic.name).ok_or_else(|| silent("CreateTopics", &topic.name))?.map(drop)
+    async fn look_at_topic(&self, name: &str) -> Result<Option<DescribedTopic>, ReadError> {
+        if self.lockgate
+            && let Some(found) = self.lists.topic(&self.client, name).await?
+        {
+            return Ok(Some(found));
+        }
+        Ok(described_topic(self, name).await?)
+    }
+
+    async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<Option<TopicInfo>> {
+        match validate_only {
+            true => self.judge(topic).await.map(|()| None),
+            false => self.requests.topic_creations.call(topic.clone()).await,
+        }
     }
 
     async fn delete_topic(&self, name: &str) -> Result<()> {
-        let mut answers = self.delete_topics(&[name]).await?;
-        answers.remove(name).ok_or_else(|| silent("DeleteTopics", name))?
+        self.requests.topic_deletions.call(Deletion(name.to_owned())).await
     }
 
     async fn grow_topic(&self, name: &str, total: i32) -> Result<()> {
-        let mut answers = self.create_partitions(&[NewPartitions { topic: name.to_owned(), total }], false).await?;
-        answers.remove(name).ok_or_else(|| silent("CreatePartitions", name))?
+        self.requests.growths.call(NewPartitions { topic: name.to_owned(), total }).await
     }
 
     async fn alter_topic_configs(
@@ -192,44 +277,53 @@ impl Admin for lockgate_client::Admin {
         changes: &[(String, ConfigChange)],
         validate_only: bool,
     ) -> Result<()> {
-        let resource = ConfigResource::Topic(name.to_owned());
-        let alteration = Alteration { resource: resource.clone(), changes: changes.to_vec() };
-        let answers = self.alter_configs(&[alteration], validate_only).await?;
-        let answer = answers.into_iter().find(|(altered, _)| *altered == resource);
-        answer.ok_or_else(|| silent("IncrementalAlterConfigs", name))?.1
+        let alteration = Alteration { resource: ConfigResource::Topic(name.to_owned()), changes: changes.to_vec() };
+        let requests = if validate_only { &self.requests.config_checks } else { &self.requests.config_changes };
+        requests.call(alteration).await
     }
 
     async fn acls(&self, scope: &AclScope) -> Result<Vec<AclOperation>> {
-        let acls = self.list_acls(&scope.filter()).await?;
+        let acls = self.client.list_acls(&scope.filter()).await?;
         // The filter is exact, but a broker that takes it loosely must not make foreign ACLs ours.
         Ok(acls.into_iter().filter(|acl| *acl == scope.acl(acl.operation)).map(|acl| acl.operation).collect())
     }
 
     async fn acls_like(&self, filter: &AclFilter) -> Result<Vec<Acl>> {
-        self.list_acls(filter).await
+        self.client.list_acls(filter).await
     }
 
-    async fn create_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>> {
-        let acls: Vec<_> = operations.iter().map(|operation| scope.acl(*operation)).collect();
-        one_per_item(Self::create_acls(self, &acls).await?, operations.len(), "CreateAcls")
-    }
-
-    async fn delete_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>> {
-        let filters: Vec<_> = operations.iter().map(|operation| AclFilter::exactly(&scope.acl(*operation))).collect();
-        let results = one_per_item(Self::delete_acls(self, &filters).await?, operations.len(), "DeleteAcls")?;
-        Ok(results.into_iter().map(|result| result.map(drop)).collect())
-    }
-
-    async fn credentials(&self, user: &str) -> Result<Vec<ScramCredential>> {
-        let mut answers = self.describe_users(Some(&[user])).await?;
-        match answers.remove(user).ok_or_else(|| silent("DescribeUserScramCredentials", user))? {
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
-            answer => answer,
+    async fn look_at_acls(&self, scope: &AclScope) -> Result<Vec<AclOperation>, ReadError> {
+        match self.lockgate {
+            true => self.lists.acls(&self.client, scope).await,
+            false => Ok(self.acls(scope).await?),
         }
     }
 
+    async fn create_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>> {
+        let set = AclSet { scope: scope.clone(), operations: operations.to_vec() };
+        self.requests.acl_creations.call(set).await
+    }
+
+    async fn delete_acls(&self, scope: &AclScope, operations: &[AclOperation]) -> Result<Vec<Result<()>>> {
+        let set = AclSet { scope: scope.clone(), operations: operations.to_vec() };
+        self.requests.acl_deletions.call(set).await
+    }
+
+    async fn credentials(&self, user: &str) -> Result<Vec<ScramCredential>> {
+        self.requests.credentials.call(user.to_owned()).await
+    }
+
+    async fn look_at_credentials(&self, user: &str) -> Result<Vec<ScramCredential>, ReadError> {
+        if self.lockgate
+            && let Some(found) = self.lists.credentials(&self.client, user).await?
+        {
+            return Ok(found);
+        }
+        Ok(self.credentials(user).await?)
+    }
+
     async fn users(&self) -> Result<BTreeMap<String, Vec<ScramCredential>>> {
-        let answers = self.describe_users(None).await?;
+        let answers = self.client.describe_users(None).await?;
         answers.into_iter().map(|(user, credentials)| Ok((user, credentials?))).collect()
     }
 
@@ -240,24 +334,25 @@ impl Admin for lockgate_client::Admin {
             iterations: new.iterations,
             password: new.password.clone(),
         });
-        let deletions: Vec<_> = delete.iter().map(|mechanism| (user, *mechanism)).collect();
-        let mut answers = self.alter_users(upserts.collect(), &deletions).await?;
-        answers.remove(user).ok_or_else(|| silent("AlterUserScramCredentials", user))?
+        let set: Vec<_> = upserts.collect();
+        // One that no broker could take must not spoil the request for other users.
+        set.iter().try_for_each(ScramUpsert::check)?;
+        self.requests.user_changes.call(UserChange { user: user.to_owned(), set, delete: delete.to_vec() }).await
     }
 
     async fn quotas(&self, entity: &QuotaEntity, strict: bool) -> Result<Vec<Quota>> {
-        self.list_quotas(entity, strict).await
+        self.client.list_quotas(entity, strict).await
     }
 
     async fn alter_quota(&self, entity: &QuotaEntity, changes: &BTreeMap<String, Option<f64>>) -> Result<()> {
         let alteration = QuotaAlteration { entity: entity.clone(), changes: changes.clone() };
-        let answers = self.alter_quotas(&[alteration], false).await?;
+        let answers = self.client.alter_quotas(&[alteration], false).await?;
         let answer = answers.into_iter().find(|(altered, _)| altered == entity);
         answer.ok_or_else(|| silent("AlterClientQuotas", &entity.to_string()))?.1
     }
 
     async fn group(&self, name: &str) -> Result<Option<Group>> {
-        let mut answers = self.describe_groups(&[name]).await?;
+        let mut answers = self.client.describe_groups(&[name]).await?;
         match answers.remove(name).ok_or_else(|| silent("DescribeGroups", name))? {
             Err(error) if error.is_not_found() => Ok(None),
             answer => answer.map(Some),
@@ -265,6 +360,6 @@ impl Admin for lockgate_client::Admin {
     }
 
     async fn group_lag(&self, name: &str) -> Result<Vec<Lag>> {
-        Self::group_lag(self, name).await
+        self.client.group_lag(name).await
     }
 }

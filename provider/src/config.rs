@@ -5,6 +5,7 @@ use std::time::Duration;
 use lockgate_client::{AdminUser, Profile, SaslMechanism, SaslSettings, Secret, Settings, TlsSettings};
 use tonic::async_trait;
 
+use crate::cluster::LiveCluster;
 use crate::session::{Connect, Connection, Timeouts};
 use crate::tfplugin::{Attribute, AttributePath, Diagnostic, Diagnostics, Schema, Type, Value};
 
@@ -233,7 +234,7 @@ impl Connect for Connector {
         Ok(Connection {
             bootstrap_servers: profile.servers().to_vec(),
             ca_pem: profile.ca_pem().map(str::to_owned),
-            admin: std::sync::Arc::new(admin),
+            admin: std::sync::Arc::new(LiveCluster::new(admin).await?),
             cluster,
         })
     }

@@ -143,7 +143,7 @@ impl Admin for FakeCluster {
         Ok(own.chain(inherited).map(entry).collect())
     }
 
-    async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<()> {
+    async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<Option<TopicInfo>> {
         let mut contents = self.check("create_topic")?;
         if contents.topics.contains_key(&topic.name) {
             return Err(broker_error(ErrorCode::TopicAlreadyExists));
@@ -162,7 +162,7 @@ impl Admin for FakeCluster {
             contents.topics.insert(topic.name.clone(), made);
             contents.log.push(format!("create topic {}", topic.name));
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn delete_topic(&self, name: &str) -> Result<()> {

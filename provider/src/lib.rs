@@ -9,7 +9,11 @@ pub mod data_sources;
 #[cfg(test)]
 mod fake;
 pub mod functions;
+mod gather;
+mod lists;
 pub mod provider;
+mod requests;
 pub mod resources;
 pub mod session;
+mod shared_read;
 pub mod tfplugin;

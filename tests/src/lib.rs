@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a real broker process, a client of bare frames, a proxy that cuts connections, and
 //! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
+pub mod at_size;
 pub mod batch;
 pub mod bench;
 pub mod broker;
@@ -19,6 +20,7 @@ pub mod samples;
 pub mod scan;
 pub mod scram;
 pub mod segments;
+pub mod state_server;
 pub mod terraform;
 pub mod volume;
 pub mod wire;

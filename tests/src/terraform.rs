@@ -10,9 +10,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::broker::binary;
+use crate::state_server::StateServer;
 use crate::until;
 
-/// Longest run of one command.
+/// Longest run of one command, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const REQUIRED: &str =
@@ -22,6 +23,7 @@ const REQUIRED: &str =
 pub struct Terraform {
     folder: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    patience: Duration,
 }
 
 /// What a command said. The text is what a person sees, without colours.
@@ -59,6 +61,7 @@ impl Said {
 pub struct Running {
     child: Child,
     output: tempfile::NamedTempFile,
+    patience: Duration,
 }
 
 impl Running {
@@ -102,7 +105,7 @@ impl Running {
     }
 
     pub fn wait(mut self) -> Result<Said> {
-        let ended = until(PATIENCE, "the command ends", || self.child.try_wait().ok().flatten());
+        let ended = until(self.patience, "the command ends", || self.child.try_wait().ok().flatten());
         let text = self.text()?;
         let code = ended.with_context(|| text.clone())?.code().unwrap_or(-1);
         Ok(Said { code, text })
@@ -146,6 +149,34 @@ impl Terraform {
         Ok(terraform)
     }
 
+    /// The same with the state on a server. A backend takes `terraform init`, which goes by no override, so the provider is
+    /// installed from a mirror.
+    pub fn with_state_at(server: &StateServer, config: &str) -> Result<Self> {
+        let terraform = Self::new(config)?;
+        terraform.write("backend.tf", &server.backend())?;
+        let provider = terraform.provider();
+        let folder = provider.parent().context("a binary lies in a folder")?;
+        std::fs::create_dir_all(folder)?;
+        std::fs::copy(binary("terraform-provider-lockgate")?, &provider)?;
+        let mirror = terraform.folder.path().join("mirror");
+        let rc = format!("provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n");
+        std::fs::write(terraform.rc(), rc)?;
+        terraform.run(&["init"])?.succeeded()?;
+        Ok(terraform)
+    }
+
+    /// The provider's binary in the mirror.
+    pub fn provider(&self) -> PathBuf {
+        let machine = if cfg!(target_arch = "aarch64") { "linux_arm64" } else { "linux_amd64" };
+        let folder = self.folder.path().join("mirror/registry.terraform.io/lockgate/lockgate/0.0.1");
+        folder.join(machine).join("terraform-provider-lockgate")
+    }
+
+    /// How long each of the commands that follow may take.
+    pub fn patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// A folder with a copy of the `.tf` files of another.
     pub fn copy_of(example: &Path) -> Result<Self> {
         let terraform = Self::empty()?;
@@ -160,8 +191,8 @@ impl Terraform {
     }
 
     fn empty() -> Result<Self> {
-        let terraform =
-            Self { folder: tempfile::Builder::new().prefix("lockgate-tf-").tempdir()?, variables: Vec::new() };
+        let folder = tempfile::Builder::new().prefix("lockgate-tf-").tempdir()?;
+        let terraform = Self { folder, variables: Vec::new(), patience: PATIENCE };
         let provider = binary("terraform-provider-lockgate")?;
         let folder = provider.parent().context("a binary lies in a folder")?;
         // With an override terraform takes the binary as it is, without `init` and without a registry.
@@ -248,7 +279,7 @@ impl Terraform {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().with_context(|| format!("{program} could not be started: is it installed?"))?;
-        Ok(Running { child, output })
+        Ok(Running { child, output, patience: self.patience })
     }
 
     pub fn apply(&self) -> Result<Said> {

@@ -1,15 +1,13 @@
 //! Makes the [`Access`] of each request, with the index of the newest ACLs.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
 use super::acl::AclIndex;
 use super::audit::Audit;
 use super::{Access, Principal, Session};
-use crate::catalog::Image;
-use crate::catalog::acl::AclBinding;
+use crate::catalog::{Acls, Image};
 
 /// One per broker.
 pub struct Authorizer {
@@ -18,18 +16,28 @@ pub struct Authorizer {
     indexed: ArcSwap<Indexed>,
 }
 
-/// Holds the set that was indexed, so that its address stays taken and comparing addresses is comparing sets.
-struct Indexed {
-    acls: Arc<BTreeSet<AclBinding>>,
-    index: Arc<AclIndex>,
+/// ACLs and their index, which is built when first asked: super users need none, and may be making ACLs by the thousand.
+/// Holds the set, so that its address stays taken and comparing addresses is comparing sets.
+pub(super) struct Indexed {
+    acls: Arc<Acls>,
+    index: OnceLock<AclIndex>,
+}
+
+impl Indexed {
+    pub(super) fn new(acls: Arc<Acls>) -> Self {
+        Self { acls, index: OnceLock::new() }
+    }
+
+    pub(super) fn index(&self) -> &AclIndex {
+        self.index.get_or_init(|| AclIndex::new(self.acls.iter().map(AsRef::as_ref)))
+    }
 }
 
 impl Authorizer {
     /// `super_users` with their type: `User:admin`.
     pub fn new(super_users: &[String], audit: Arc<Audit>) -> Self {
         let super_users = super_users.iter().map(|name| Principal::parse(name)).collect();
-        let acls = Arc::new(BTreeSet::new());
-        let indexed = ArcSwap::from_pointee(Indexed { acls, index: Arc::new(AclIndex::default()) });
+        let indexed = ArcSwap::from_pointee(Indexed::new(Arc::default()));
         Self { super_users, audit, indexed }
     }
 
@@ -39,19 +47,19 @@ impl Authorizer {
 
     /// What a request of this session may do by this image.
     pub fn access(&self, session: Arc<Session>, image: Arc<Image>) -> Access {
-        let index = self.index(&image.acls);
-        Access { session, image, super_users: self.super_users.clone(), index, audit: self.audit.clone() }
+        let acls = self.indexed(&image.acls);
+        Access { session, image, super_users: self.super_users.clone(), acls, audit: self.audit.clone() }
     }
 
-    fn index(&self, acls: &Arc<BTreeSet<AclBinding>>) -> Arc<AclIndex> {
+    fn indexed(&self, acls: &Arc<Acls>) -> Arc<Indexed> {
         let indexed = self.indexed.load();
         if Arc::ptr_eq(&indexed.acls, acls) {
-            return indexed.index.clone();
+            return indexed.clone();
         }
-        // Two requests may build the same index; whichever is stored last serves the next ones.
-        let index = Arc::new(AclIndex::new(acls.iter()));
-        self.indexed.store(Arc::new(Indexed { acls: acls.clone(), index: index.clone() }));
-        index
+        // Two requests may do this for the same set; whichever is stored last serves the next ones.
+        let indexed = Arc::new(Indexed::new(acls.clone()));
+        self.indexed.store(indexed.clone());
+        indexed
     }
 }
 
@@ -59,7 +67,7 @@ impl Authorizer {
 mod tests {
     use super::*;
     use crate::catalog::CatalogRecord;
-    use crate::catalog::acl::{Operation, PatternType, Permission, ResourceType};
+    use crate::catalog::acl::{AclBinding, Operation, PatternType, Permission, ResourceType};
     use crate::clock::ManualClock;
 
     #[test]
@@ -87,9 +95,9 @@ mod tests {
         };
         image.apply(&CatalogRecord::Acl(binding.clone()));
         assert!(may("alice", &image));
-        let built = authorizer.index(&image.acls);
+        let built = authorizer.indexed(&image.acls);
         image.apply(&CatalogRecord::ProducerIds { next: 1 });
-        assert!(Arc::ptr_eq(&built, &authorizer.index(&image.acls)), "other changes leave the index alone");
+        assert!(Arc::ptr_eq(&built, &authorizer.indexed(&image.acls)), "other changes leave the index alone");
         image.apply(&CatalogRecord::AclDeleted(binding));
         assert!(!may("alice", &image));
     }

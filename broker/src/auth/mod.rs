@@ -26,8 +26,8 @@ use crate::catalog::Image;
 use crate::catalog::acl::{Operation, ResourceType};
 use crate::clock::SystemClock;
 
-use acl::AclIndex;
 use audit::Audit;
+use authorizer::Indexed;
 
 /// Facts about an authenticated connection that decisions need.
 #[derive(Clone, Debug)]
@@ -44,15 +44,15 @@ pub struct Access {
     session: Arc<Session>,
     image: Arc<Image>,
     super_users: Arc<[Principal]>,
-    index: Arc<AclIndex>,
+    acls: Arc<Indexed>,
     audit: Arc<Audit>,
 }
 
 impl Access {
     /// Indexes the image's ACLs anew: for a single decision. Connections ask their [`Authorizer`], which keeps the index.
     pub fn new(session: Arc<Session>, image: Arc<Image>, super_users: Arc<[Principal]>) -> Self {
-        let index = Arc::new(AclIndex::new(image.acls.iter()));
-        Self { session, image, super_users, index, audit: Arc::new(Audit::new(Arc::new(SystemClock))) }
+        let acls = Arc::new(Indexed::new(image.acls.clone()));
+        Self { session, image, super_users, acls, audit: Arc::new(Audit::new(Arc::new(SystemClock))) }
     }
 
     pub fn session(&self) -> &Session {
@@ -76,13 +76,14 @@ impl Access {
     /// Like [`Self::allows`], for lists that leave out what may not be seen: not audited.
     pub fn sees(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
         let principal = &self.session.principal;
-        self.is_super_user() || self.index.allows(principal.as_str(), self.session.host, operation, resource, name)
+        self.is_super_user()
+            || self.acls.index().allows(principal.as_str(), self.session.host, operation, resource, name)
     }
 
     /// Whether the session may do this to at least one resource of the type (Kafka's authorizeByResourceType).
     pub fn allows_any(&self, operation: Operation, resource: ResourceType) -> bool {
         let principal = &self.session.principal;
-        self.is_super_user() || self.index.allows_any(principal.as_str(), self.session.host, operation, resource)
+        self.is_super_user() || self.acls.index().allows_any(principal.as_str(), self.session.host, operation, resource)
     }
 
     fn is_super_user(&self) -> bool {

@@ -53,14 +53,19 @@ impl std::fmt::Debug for ScramCredential {
 /// One user's credentials, by mechanism.
 pub type User = BTreeMap<ScramMechanism, ScramCredential>;
 
+/// ACLs, in order. A change copies the set, so the ACLs themselves are shared.
+pub type Acls = BTreeSet<Arc<AclBinding>>;
+
 /// Everything the catalog knows. Sub-maps are shared between versions; a change copies only what it touches.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
     /// Number of the last change applied.
     pub version: u64,
     pub topics: Arc<BTreeMap<TopicName, Arc<Topic>>>,
+    /// Of all topics together.
+    pub partitions: i64,
     pub topic_names: Arc<HashMap<Uuid, TopicName>>,
-    pub acls: Arc<BTreeSet<AclBinding>>,
+    pub acls: Arc<Acls>,
     pub users: Arc<BTreeMap<String, Arc<User>>>,
     /// Dynamic broker configs set through the API, under Kafka's names.
     pub broker_configs: Arc<BTreeMap<String, String>>,
@@ -88,15 +93,17 @@ impl Image {
             CatalogRecord::SnapshotEnd => {}
             CatalogRecord::Topic(topic) => {
                 Arc::make_mut(&mut self.topic_names).insert(topic.id, topic.name.clone());
-                Arc::make_mut(&mut self.topics).insert(topic.name.clone(), Arc::new(topic.clone()));
+                let before = Arc::make_mut(&mut self.topics).insert(topic.name.clone(), Arc::new(topic.clone()));
+                self.partitions += i64::from(topic.partitions) - before.map_or(0, |topic| i64::from(topic.partitions));
             }
             CatalogRecord::TopicDeleted { id } => {
                 if let Some(name) = Arc::make_mut(&mut self.topic_names).remove(id) {
-                    Arc::make_mut(&mut self.topics).remove(&name);
+                    let gone = Arc::make_mut(&mut self.topics).remove(&name);
+                    self.partitions -= gone.map_or(0, |topic| i64::from(topic.partitions));
                 }
             }
             CatalogRecord::Acl(binding) => {
-                Arc::make_mut(&mut self.acls).insert(binding.clone());
+                Arc::make_mut(&mut self.acls).insert(Arc::new(binding.clone()));
             }
             CatalogRecord::AclDeleted(binding) => {
                 Arc::make_mut(&mut self.acls).remove(binding);
@@ -156,7 +163,7 @@ impl Image {
         let mut records = vec![CatalogRecord::SnapshotStart];
         records.push(CatalogRecord::ProducerIds { next: self.next_producer_id });
         records.extend(self.topics.values().map(|topic| CatalogRecord::Topic(Topic::clone(topic))));
-        records.extend(self.acls.iter().cloned().map(CatalogRecord::Acl));
+        records.extend(self.acls.iter().map(|binding| CatalogRecord::Acl(AclBinding::clone(binding))));
         for (user, credentials) in self.users.iter() {
             records.extend(credentials.iter().map(|(mechanism, credential)| CatalogRecord::UserCredential {
                 user: user.clone(),

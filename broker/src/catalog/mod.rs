@@ -24,7 +24,7 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 
-pub use image::{Image, ScramCredential, ScramMechanism, Topic, User};
+pub use image::{Acls, Image, ScramCredential, ScramMechanism, Topic, User};
 pub use name::{InvalidTopicName, TopicName};
 pub use partition_log::{CATALOG_PARTITION, PartitionLog};
 pub use record::CatalogRecord;

@@ -12,6 +12,9 @@ pub struct Feature {
 
 /// Everything that is switched on.
 pub const FEATURES: &[Feature] = &[
+    // Lockgate's own, so that its tools can tell it from other clusters; Kafka's clients pass over names they do not know.
+    // 1: every broker answers every admin request, and knows of a change as soon as it has answered it.
+    Feature { name: "lockgate.version", min: 0, max: 1 },
     // 1: the consumer group protocol (KIP-848).
     Feature { name: "group.version", min: 0, max: 1 },
     // 2: an epoch for every transaction, and partitions that the broker adds (KIP-890).

@@ -66,6 +66,20 @@ impl AclFilter {
         })
     }
 
+    /// The one binding that fits, when nothing is left open.
+    pub(super) fn exact(&self) -> Option<AclBinding> {
+        let PatternFilter::Only(pattern_type) = self.pattern else { return None };
+        Some(AclBinding {
+            resource_type: self.resource_type?,
+            pattern_type,
+            resource_name: self.name.as_ref()?.to_string(),
+            principal: self.principal.as_ref()?.to_string(),
+            host: self.host.as_ref()?.to_string(),
+            operation: self.operation?,
+            permission: self.permission?,
+        })
+    }
+
     pub(super) fn fits(&self, binding: &AclBinding) -> bool {
         let is = |wanted: &Option<StrBytes>, found: &str| wanted.as_ref().is_none_or(|wanted| &**wanted == found);
         self.resource_type.is_none_or(|wanted| wanted == binding.resource_type)

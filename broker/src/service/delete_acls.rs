@@ -13,7 +13,7 @@ use crate::auth::{Authorized, Refusal};
 use crate::catalog::acl::AclBinding;
 use crate::catalog::{CatalogRecord, Image};
 
-/// Filters in one request: each looks at every ACL.
+/// Filters in one request: each but an exact one looks at every ACL.
 const MAX_FILTERS: usize = 1000;
 
 impl Service for DeleteAclsRequest {
@@ -61,14 +61,18 @@ fn deleted(image: &Image, filters: &[Result<AclFilter, String>]) -> (Vec<Catalog
     let results = filters.iter().map(|filter| match filter {
         Err(message) => failed(ResponseError::InvalidRequest, message.clone()),
         Ok(filter) => {
-            let found: Vec<_> = image.acls.iter().filter(|binding| filter.fits(binding)).collect();
+            let found: Vec<_> = match filter.exact() {
+                Some(binding) => image.acls.get(&binding).into_iter().collect(),
+                None => image.acls.iter().filter(|binding| filter.fits(binding)).collect(),
+            };
             gone.extend(found.iter().copied());
-            let matches = found.into_iter().map(matching).collect();
+            let matches = found.into_iter().map(|binding| matching(binding)).collect();
             DeleteAclsFilterResult::default().with_error_message(None).with_matching_acls(matches)
         }
     });
     let results = results.collect();
-    (gone.into_iter().cloned().map(CatalogRecord::AclDeleted).collect(), results)
+    let records = gone.into_iter().map(|binding| CatalogRecord::AclDeleted(AclBinding::clone(binding)));
+    (records.collect(), results)
 }
 
 fn failed(error: ResponseError, message: String) -> DeleteAclsFilterResult {
@@ -123,14 +127,23 @@ mod tests {
         }
         let reading = filter("a").with_operation(Operation::Read.code());
         let broken = filter("a").with_operation(0);
-        let filters = [filter("a"), reading, broken, filter("none")].iter().map(parse).collect::<Vec<_>>();
+        let exact = reading
+            .clone()
+            .with_resource_type_filter(2)
+            .with_pattern_type_filter(3)
+            .with_principal_filter(Some("User:alice".into()))
+            .with_host_filter(Some("*".into()))
+            .with_permission_type(3);
+        let other = exact.clone().with_host_filter(Some("10.0.0.1".into()));
+        let filters =
+            [filter("a"), reading, broken, filter("none"), exact, other].iter().map(parse).collect::<Vec<_>>();
         let (records, results) = deleted(&image, &filters);
         let counts: Vec<_> = results.iter().map(|result| result.matching_acls.len()).collect();
-        assert_eq!(counts, [2, 1, 0, 0]);
+        assert_eq!(counts, [2, 1, 0, 0, 1, 0]);
         let errors: Vec<_> = results.iter().map(|result| result.error_code).collect();
-        assert_eq!(errors, [0, 0, ResponseError::InvalidRequest.code(), 0]);
+        assert_eq!(errors, [0, 0, ResponseError::InvalidRequest.code(), 0, 0, 0]);
         assert_eq!(records.len(), 2);
         records.iter().for_each(|record| image.apply(record));
-        assert_eq!(image.acls.iter().collect::<Vec<_>>(), [&binding("b", Operation::Read)]);
+        assert_eq!(image.acls.iter().map(AsRef::as_ref).collect::<Vec<_>>(), [&binding("b", Operation::Read)]);
     }
 }

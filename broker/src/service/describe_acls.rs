@@ -14,7 +14,7 @@ impl Service for DescribeAclsRequest {
         let (request, (), access) = request.into_parts();
         match filter(&request) {
             Ok(filter) => {
-                let found = access.image().acls.iter().filter(|binding| filter.fits(binding));
+                let found = access.image().acls.iter().map(AsRef::as_ref).filter(|binding| filter.fits(binding));
                 DescribeAclsResponse::default().with_error_message(None).with_resources(grouped(found))
             }
             Err(message) => DescribeAclsResponse::default()

@@ -2,7 +2,7 @@
 //! forgotten it: a crash in between leaves strays, and a partition that the catalog knows but the store does not have
 //! is always damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
@@ -117,10 +117,12 @@ pub(super) async fn create(
 /// Decides on each topic as if the ones before it existed.
 fn decide_all(services: &Services, wanted: Vec<NewTopic>) -> Vec<Result<Arc<Topic>, TopicError>> {
     let mut image = Image::clone(&services.catalog.image());
+    let mut folded = Folded::new(&image, wanted.iter().map(|topic| topic.name.as_str()));
     let mut decided = Vec::with_capacity(wanted.len());
     for topic in wanted {
-        let topic = decide(services, &image, topic);
+        let topic = decide(services, &image, &folded, topic);
         if let Ok(topic) = &topic {
+            folded.add(&topic.name);
             image.apply(&CatalogRecord::Topic(Topic::clone(topic)));
         }
         decided.push(topic);
@@ -135,7 +137,8 @@ async fn record(
 ) -> Vec<Result<Arc<Topic>, TopicError>> {
     let made: Vec<_> = decided.iter().flatten().cloned().collect();
     let taken = services.catalog.change(|image| {
-        let taken = |topic: &Topic| image.topics.contains_key(&topic.name) || colliding(image, &topic.name).is_some();
+        let folded = Folded::new(image, made.iter().map(|topic| topic.name.as_str()));
+        let taken = |topic: &Topic| image.topics.contains_key(&topic.name) || folded.colliding(&topic.name).is_some();
         let (late, fresh): (Vec<_>, Vec<_>) = made.iter().cloned().partition(|topic| taken(topic));
         let records = fresh.iter().map(|topic| CatalogRecord::Topic(Topic::clone(topic))).collect();
         Ok::<_, TopicError>((records, late.iter().map(|topic| topic.id).collect::<Vec<_>>()))
@@ -162,7 +165,7 @@ async fn record(
     results
 }
 
-fn decide(services: &Services, image: &Image, wanted: NewTopic) -> Result<Arc<Topic>, TopicError> {
+fn decide(services: &Services, image: &Image, folded: &Folded, wanted: NewTopic) -> Result<Arc<Topic>, TopicError> {
     let name = TopicName::parse(&wanted.name)?;
     if image.topics.contains_key(&name) {
         return Err(TopicError::Exists(name));
@@ -170,8 +173,8 @@ fn decide(services: &Services, image: &Image, wanted: NewTopic) -> Result<Arc<To
     if is_internal(name.as_str()) {
         return Err(TopicError::Reserved(format!("topic name '{name}' is reserved for the broker")));
     }
-    if let Some(other) = colliding(image, &name) {
-        return Err(TopicError::Collides(name, other));
+    if let Some(other) = folded.colliding(&name) {
+        return Err(TopicError::Collides(name, other.clone()));
     }
     let partitions = match wanted.partitions {
         -1 => services.config.default_partitions,
@@ -190,14 +193,33 @@ fn decide(services: &Services, image: &Image, wanted: NewTopic) -> Result<Arc<To
     Ok(Arc::new(Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs: wanted.configs }))
 }
 
-/// A topic whose name differs only in `.` and `_`.
-fn colliding(image: &Image, name: &TopicName) -> Option<TopicName> {
-    let text = name.as_str();
-    if !text.contains(['.', '_']) {
-        return None;
+/// Topics by their collision keys, made once for all topics of a request; empty when none of them could collide.
+#[derive(Default)]
+struct Folded(HashMap<String, TopicName>);
+
+impl Folded {
+    fn new<'a>(image: &Image, mut wanted: impl Iterator<Item = &'a str>) -> Self {
+        if !wanted.any(may_collide) {
+            return Self::default();
+        }
+        let names = image.topics.keys().filter(|name| may_collide(name.as_str()));
+        Self(names.map(|name| (name.collision_key(), name.clone())).collect())
     }
-    let key = name.collision_key();
-    image.topics.keys().find(|other| other.as_str().len() == text.len() && other.collision_key() == key).cloned()
+
+    fn add(&mut self, name: &TopicName) {
+        if may_collide(name.as_str()) {
+            self.0.insert(name.collision_key(), name.clone());
+        }
+    }
+
+    /// A topic whose name differs only in `.` and `_`.
+    fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
+        self.0.get(&name.collision_key()).filter(|other| *other != name)
+    }
+}
+
+fn may_collide(name: &str) -> bool {
+    name.contains(['.', '_'])
 }
 
 fn check_partitions(count: i32) -> Result<i32, TopicError> {
@@ -212,7 +234,7 @@ fn check_partitions(count: i32) -> Result<i32, TopicError> {
 
 /// Whether the broker may have this many more partitions.
 fn check_total(image: &Image, more: i32) -> Result<(), TopicError> {
-    let there: i64 = image.topics.values().map(|topic| i64::from(topic.partitions)).sum();
+    let there = image.partitions;
     match there + i64::from(more) <= limits::PARTITIONS_PER_BROKER {
         true => Ok(()),
         false => Err(TopicError::Partitions(format!(
@@ -331,5 +353,31 @@ mod tests {
         }
         assert_eq!(check_total(&image, 1).unwrap_err().code(), ResponseError::InvalidPartitions);
         check_total(&image, 0).unwrap();
+        let id = Uuid::from_u128(1);
+        image.apply(&CatalogRecord::TopicDeleted { id });
+        check_total(&image, each).unwrap();
+        assert!(check_total(&image, each + 1).is_err());
+    }
+
+    #[test]
+    fn names_collide_with_the_cluster_and_within_a_request() {
+        let name = |text| TopicName::parse(text).unwrap();
+        let mut image = Image::default();
+        for (id, text) in [(1, "a.b"), (2, "plain")] {
+            let topic = Topic {
+                id: Uuid::from_u128(id),
+                name: name(text),
+                partitions: 1,
+                replication_factor: 1,
+                configs: BTreeMap::new(),
+            };
+            image.apply(&CatalogRecord::Topic(topic));
+        }
+        let mut folded = Folded::new(&image, ["other", "a_b"].into_iter());
+        assert_eq!(folded.colliding(&name("a_b")), Some(&name("a.b")));
+        assert_eq!(folded.colliding(&name("a.b")), None, "the same name is no collision but the topic itself");
+        assert_eq!(folded.colliding(&name("c.d")), None);
+        folded.add(&name("c_d"));
+        assert_eq!(folded.colliding(&name("c.d")), Some(&name("c_d")));
     }
 }

@@ -1,4 +1,6 @@
-//! The cluster: its id, its brokers, its controller.
+//! The cluster: its id, its brokers, its controller, and what it has switched on.
+
+use std::collections::BTreeMap;
 
 use krafka::__private::protocol::{ApiKey, DescribeClusterRequest, DescribeClusterResponse, versions};
 use serde::Serialize;
@@ -23,6 +25,9 @@ pub struct Broker {
     pub rack: Option<String>,
 }
 
+/// The feature that every Lockgate cluster has switched on, and no other.
+const LOCKGATE: &str = "lockgate.version";
+
 const DESCRIBE: Api = Api {
     key: ApiKey::DescribeCluster,
     name: "DescribeCluster",
@@ -42,5 +47,16 @@ impl Admin {
             .collect();
         brokers.sort_by_key(|broker| broker.id);
         Ok(Cluster { cluster_id: response.cluster_id, controller_id: response.controller_id, brokers })
+    }
+    /// The level of each feature that the cluster has switched on, by name, as the broker told when the connection was
+    /// opened. Brokers before Kafka 2.4 tell of none.
+    pub async fn features(&self) -> Result<BTreeMap<String, i16>> {
+        let finalized = self.connection().await?.broker_features().finalized;
+        Ok(finalized.into_iter().map(|feature| (feature.name, feature.max_version_level)).collect())
+    }
+
+    /// Whether this is a Lockgate cluster, which says so itself with a feature of its own.
+    pub async fn is_lockgate(&self) -> Result<bool> {
+        Ok(self.features().await?.get(LOCKGATE).is_some_and(|level| *level >= 1))
     }
 }

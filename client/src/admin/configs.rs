@@ -152,6 +152,22 @@ impl Admin {
         &self,
         resources: &[ConfigResource],
     ) -> Result<Vec<(ConfigResource, Result<Vec<ConfigEntry>>)>> {
+        self.describe(resources, true).await
+    }
+
+    /// The same without the values that those in effect hide, which are half of a long answer.
+    pub async fn describe_config_values(
+        &self,
+        resources: &[ConfigResource],
+    ) -> Result<Vec<(ConfigResource, Result<Vec<ConfigEntry>>)>> {
+        self.describe(resources, false).await
+    }
+
+    async fn describe(
+        &self,
+        resources: &[ConfigResource],
+        include_synonyms: bool,
+    ) -> Result<Vec<(ConfigResource, Result<Vec<ConfigEntry>>)>> {
         let resources = resources
             .iter()
             .map(|resource| {
@@ -159,7 +175,7 @@ impl Admin {
                 DescribeConfigsResource { resource_type, resource_name, config_names: None }
             })
             .collect();
-        let request = DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: false };
+        let request = DescribeConfigsRequest { resources, include_synonyms, include_documentation: false };
         let response: DescribeConfigsResponse = self.call(DESCRIBE, &request).await?;
         Ok(response
             .results

@@ -144,7 +144,7 @@ impl Admin {
         i32::try_from(millis).unwrap_or(i32::MAX)
     }
 
-    async fn connection(&self) -> Result<Arc<BrokerConnection>> {
+    pub(super) async fn connection(&self) -> Result<Arc<BrokerConnection>> {
         let mut open = self.shared.open.lock().await;
         if let Some(connection) = open.connection.as_ref().filter(|connection| connection.is_usable()) {
             return Ok(connection.clone());

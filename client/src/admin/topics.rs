@@ -65,7 +65,7 @@ pub struct Partition {
 }
 
 /// A topic to create.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NewTopic {
     pub name: String,
     /// The broker's default when not set.

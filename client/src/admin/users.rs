@@ -102,6 +102,26 @@ pub struct ScramUpsert {
     pub password: Secret,
 }
 
+impl ScramUpsert {
+    /// Whether a broker could take it. [`Admin::alter_users`] refuses everything it is given when one is not good.
+    pub fn check(&self) -> Result<()> {
+        let user = &self.user;
+        if user.is_empty() {
+            return Err(Error::Settings("A user name must not be empty.".to_owned()));
+        }
+        if self.password.expose().is_empty() {
+            return Err(Error::Settings(format!("The password of the user {user:?} must not be empty.")));
+        }
+        if !(DEFAULT_ITERATIONS..=MAX_ITERATIONS).contains(&self.iterations) {
+            return Err(Error::Settings(format!(
+                "The iterations of the user {user:?} must be between {DEFAULT_ITERATIONS} and {MAX_ITERATIONS}, not {}.",
+                self.iterations
+            )));
+        }
+        Ok(())
+    }
+}
+
 const DESCRIBE: Api = Api {
     key: ApiKey::DescribeUserScramCredentials,
     name: "DescribeUserScramCredentials",
@@ -154,7 +174,7 @@ impl Admin {
         deletions: &[(&str, ScramMechanism)],
     ) -> Result<BTreeMap<String, Result<()>>> {
         for upsert in &upserts {
-            check(upsert)?;
+            upsert.check()?;
         }
         // Thousands of hash rounds per password would hold up the runtime's other work.
         let upsertions = tokio::task::spawn_blocking(move || upserts.iter().map(salted).collect())
@@ -175,23 +195,6 @@ impl Admin {
             .map(|result| (result.user, answer(result.error_code, result.error_message)))
             .collect())
     }
-}
-
-fn check(upsert: &ScramUpsert) -> Result<()> {
-    let user = &upsert.user;
-    if user.is_empty() {
-        return Err(Error::Settings("A user name must not be empty.".to_owned()));
-    }
-    if upsert.password.expose().is_empty() {
-        return Err(Error::Settings(format!("The password of the user {user:?} must not be empty.")));
-    }
-    if !(DEFAULT_ITERATIONS..=MAX_ITERATIONS).contains(&upsert.iterations) {
-        return Err(Error::Settings(format!(
-            "The iterations of the user {user:?} must be between {DEFAULT_ITERATIONS} and {MAX_ITERATIONS}, not {}.",
-            upsert.iterations
-        )));
-    }
-    Ok(())
 }
 
 fn salted(upsert: &ScramUpsert) -> ScramCredentialUpsertion {
@@ -242,8 +245,8 @@ mod tests {
             iterations,
             password: password.into(),
         };
-        assert!(check(&upsert(4095, "x")).is_err());
-        assert!(check(&upsert(4096, "")).is_err());
-        assert!(check(&upsert(4096, "x")).is_ok());
+        assert!(upsert(4095, "x").check().is_err());
+        assert!(upsert(4096, "").check().is_err());
+        assert!(upsert(4096, "x").check().is_ok());
     }
 }

@@ -3,7 +3,8 @@
 use tonic::async_trait;
 
 use super::{Found, Query, text};
-use crate::resources::{topic::observe, topic_state::observed_config};
+use crate::cluster::described_topic;
+use crate::resources::topic_state::observed_config;
 use crate::session::Connection;
 use crate::tfplugin::{Attribute, Schema, Type, Value};
 
@@ -38,7 +39,7 @@ impl Query for TopicQuery {
     }
 
     async fn ask(connection: &Connection, config: &Value) -> lockgate_client::Result<Option<Found>> {
-        let found = observe(&*connection.admin, text(config, "name")).await?;
+        let found = described_topic(&*connection.admin, text(config, "name")).await?;
         Ok(found.map(|(info, entries)| {
             let effective = entries.iter().filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?.into())));
             let set = observed_config(&Value::Null, &entries, true);

@@ -9,7 +9,7 @@ use lockgate_client::admin::{AclOperation, AclPatternType, AclPermission, AclRes
 use lockgate_client::{Error, Result as ClientResult};
 use tonic::async_trait;
 
-use super::{acl_id, connection_for_apply, connection_for_read, failed, in_cluster, not_one_of, refusal};
+use super::{acl_id, connection_for_apply, connection_for_read, failed, in_cluster, not_one_of, unreadable};
 use crate::cluster::AclScope;
 use crate::session::Session;
 use crate::tfplugin::{
@@ -112,7 +112,7 @@ impl Resource for AclResource {
             Ok(parts) => parts,
             Err(error) => return ReadOutcome { state: Some(state), private, diagnostics: error.into() },
         };
-        match connection.admin.acls(&scope).await {
+        match connection.admin.look_at_acls(&scope).await {
             Ok(present) => {
                 let held: BTreeSet<_> = present.into_iter().filter(|o| listed.contains(o)).collect();
                 let private = in_cluster(&connection, private);
@@ -120,7 +120,7 @@ impl Resource for AclResource {
                 ReadOutcome { state: (!held.is_empty()).then_some(state), private, diagnostics: Diagnostics::new() }
             }
             Err(error) => {
-                let diagnostics = refusal(&format!("read {}", describe(&scope)), &error).into();
+                let diagnostics = unreadable(&describe(&scope), &error);
                 ReadOutcome { state: Some(state), private, diagnostics }
             }
         }

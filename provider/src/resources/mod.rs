@@ -16,6 +16,7 @@ pub use user::UserResource;
 
 use lockgate_client::{Error, ErrorCode};
 
+use crate::cluster::ReadError;
 use crate::session::{Access, Connection, Session};
 use crate::tfplugin::{Applied, AttributePath, Diagnostic, Diagnostics, Private, ReadOutcome, Value};
 
@@ -90,6 +91,18 @@ fn refusal(what: &str, error: &Error) -> Diagnostic {
         _ => return diagnostic,
     };
     diagnostic.at(AttributePath::root(attribute))
+}
+
+/// What a failed read says. Nothing when another read has said it for all that share the failure: the operation fails anyway.
+fn unreadable(what: &str, error: &ReadError) -> Diagnostics {
+    match error {
+        ReadError::One(error) => refusal(&format!("read {what}"), error).into(),
+        ReadError::Shared { what, error } => {
+            let detail = format!("{error} Nothing that is in it was refreshed.");
+            Diagnostic::error(format!("Could not read {what}"), detail).into()
+        }
+        ReadError::Told => Diagnostics::new(),
+    }
 }
 
 /// The error for a value outside an enum: names every value that is allowed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockgate_client::admin::{ConfigEntry, NewTopic};
+use lockgate_client::admin::NewTopic;
 use lockgate_client::{Error, ErrorCode};
 use tonic::async_trait;
 
@@ -10,7 +10,7 @@ use super::topic_plan::{
     exists_already, fewer_partitions, is_about_the_configuration, judge, name_problem, protection,
 };
 use super::topic_state::{complete, config_changes, observed, recreated, settings};
-use super::{check_cluster, connection_for_apply, connection_for_read, failed, in_cluster, refusal};
+use super::{check_cluster, connection_for_apply, connection_for_read, failed, in_cluster, refusal, unreadable};
 use crate::cluster::{Admin, TopicInfo};
 use crate::session::{Access, Connection, Session};
 use crate::tfplugin::{
@@ -46,7 +46,7 @@ impl TopicResource {
             return Diagnostics::new();
         }
         let answer = if planned.creates() {
-            connection.admin.create_topic(&new_topic(name, &planned.state), true).await
+            connection.admin.create_topic(&new_topic(name, &planned.state), true).await.map(drop)
         } else {
             let changes = config_changes(planned.prior.attr("config"), planned.state.attr("config"));
             if changes.is_empty() {
@@ -184,7 +184,7 @@ impl Resource for TopicResource {
             Err(outcome) => return *outcome,
         };
         let name = state.attr("name").as_str().unwrap_or_default().to_owned();
-        match observe(&*connection.admin, &name).await {
+        match connection.admin.look_at_topic(&name).await {
             Ok(None) => ReadOutcome { state: None, private, diagnostics: Diagnostics::new() },
             Ok(Some((info, entries))) => {
                 let mut diagnostics = Diagnostics::new();
@@ -194,7 +194,7 @@ impl Resource for TopicResource {
                 ReadOutcome { state: Some(state), private, diagnostics }
             }
             Err(error) => {
-                let diagnostics = refusal(&format!("read topic {name:?}"), &error).into();
+                let diagnostics = unreadable(&format!("topic {name:?}"), &error);
                 ReadOutcome { state: Some(state), private, diagnostics }
             }
         }
@@ -208,22 +208,28 @@ impl Resource for TopicResource {
             Err(error) => return failed(None, Private::default(), error),
         };
         let created = match connection.admin.create_topic(&new_topic(&name, &planned), false).await {
-            Ok(()) => Ok(()),
+            Ok(shown) => Ok(shown),
             Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => {
                 if planned.attr("adopt_existing").as_bool() == Some(true) {
-                    self.adopt(&connection, &planned).await
+                    self.adopt(&connection, &planned).await.map(|()| None)
                 } else {
                     Err(exists_already(&name))
                 }
             }
             Err(error) => Err(refusal(&what, &error)),
         };
-        if let Err(error) = created {
-            return failed(None, Private::default(), error);
-        }
+        let shown = match created {
+            Ok(shown) => shown,
+            Err(error) => return failed(None, Private::default(), error),
+        };
         let private = in_cluster(&connection, Private::default());
         let wanted = planned.attr("partitions").as_i64().unwrap_or(1);
-        match settle(&*connection.admin, &name, |info| info.is_some_and(|i| i.partitions >= wanted)).await {
+        let whole = |info: Option<&TopicInfo>| info.is_some_and(|i| i.partitions >= wanted);
+        let settled = match shown {
+            shown if whole(shown.as_ref()) => Ok(shown),
+            _ => settle(&*connection.admin, &name, whole).await,
+        };
+        match settled {
             Ok(Some(info)) => complete(planned, &info, private),
             outcome => {
                 // The topic is there, so it has to be in the state; the next refresh fills what is missing.
@@ -307,17 +313,6 @@ impl Resource for TopicResource {
         }
         let protections = [("deletion_protection", Value::from(true)), ("adopt_existing", Value::from(false))];
         Ok(Value::object([("name", Value::from(id))].into_iter().chain(protections)))
-    }
-}
-
-/// A topic with its configs, or `None` when it is proven gone.
-pub(crate) async fn observe(admin: &dyn Admin, name: &str) -> Result<Option<(TopicInfo, Vec<ConfigEntry>)>, Error> {
-    let Some(info) = admin.topic(name).await? else { return Ok(None) };
-    match admin.topic_configs(name).await {
-        Ok(entries) => Ok(Some((info, entries))),
-        // It went away between the two questions.
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -9,7 +9,7 @@ use lockgate_client::Secret;
 use lockgate_client::admin::{ScramCredential, ScramMechanism};
 use tonic::async_trait;
 
-use super::{connection_for_apply, connection_for_read, failed, in_cluster, not_one_of, refusal};
+use super::{connection_for_apply, connection_for_read, failed, in_cluster, not_one_of, refusal, unreadable};
 use crate::cluster::NewCredential;
 use crate::session::Session;
 use crate::tfplugin::{
@@ -137,13 +137,13 @@ impl Resource for UserResource {
             Err(outcome) => return *outcome,
         };
         let username = state.attr("username").as_str().unwrap_or_default().to_owned();
-        match connection.admin.credentials(&username).await {
+        match connection.admin.look_at_credentials(&username).await {
             Ok(present) => {
                 let private = in_cluster(&connection, private);
                 ReadOutcome { state: observed(state, &present), private, diagnostics: Diagnostics::new() }
             }
             Err(error) => {
-                let diagnostics = refusal(&format!("read user {username:?}"), &error).into();
+                let diagnostics = unreadable(&format!("user {username:?}"), &error);
                 ReadOutcome { state: Some(state), private, diagnostics }
             }
         }

@@ -1,0 +1,434 @@
+//! Gathers calls that come at the same time into few requests.
+//!
+//! A call that finds nothing under way is sent at once. What comes while a request is under way waits for it and goes
+//! together. Whoever was just answered usually has the next thing to ask, as Terraform's workers do: after a request
+//! that served several, the next one waits for as many again, as long as callers keep coming and are not all here. So a
+//! call that is alone never waits, and many calls at once make few requests however quick the cluster is.
+
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use lockgate_client::{Error, Result};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// How long after the last call others are still expected: many times what Terraform needs, on a busy machine too, to come
+/// from one resource to the next. It is spent only when workers have found something else to do.
+const QUIET: Duration = Duration::from_millis(100);
+/// Longest that a call is held back while others keep coming: what 256 workers need for a resource each.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// One call's part of a request.
+pub(crate) trait Item: Send + 'static {
+    /// Two items with the same key never go in the same request, because a cluster refuses to change a thing twice.
+    fn key(&self) -> Option<&str> {
+        None
+    }
+
+    /// How much of a request's limit it takes.
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+/// Looking things up by name; twice in one request does no harm.
+impl Item for String {}
+
+/// What the items of one request were answered, in their order. The outer result fails when the request as a whole did.
+pub(crate) type Answers<A> = Result<Vec<Result<A>>>;
+
+type Ask<I, A> = dyn Fn(Vec<I>) -> Pin<Box<dyn Future<Output = Answers<A>> + Send>> + Send + Sync;
+
+/// Everybody who has asked for something and waits for the answer, whatever it is that they asked for. When there are as many
+/// as there were of late, no more will come: Terraform has a fixed number of workers.
+#[derive(Default)]
+pub(crate) struct Callers {
+    waiting: AtomicUsize,
+    most: AtomicUsize,
+    arrived: Notify,
+}
+
+impl Callers {
+    fn enter(self: &Arc<Self>) -> Present {
+        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(waiting, Ordering::SeqCst);
+        Present(Arc::clone(self))
+    }
+
+    fn all_here(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) >= self.most.load(Ordering::SeqCst)
+    }
+
+    /// Nobody has come for a while: those who wait are all that there are, until more come.
+    fn count_anew(&self) {
+        self.most.store(self.waiting.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+/// A caller until it is answered.
+struct Present(Arc<Callers>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A handle for one kind of request; cheap to clone.
+pub(crate) struct Gather<I, A>(Arc<Shared<I, A>>);
+
+struct Shared<I, A> {
+    send: Box<Ask<I, A>>,
+    /// Greatest weight of a request. A single item may be heavier, and goes alone.
+    limit: usize,
+    queue: Mutex<Queue<I, A>>,
+    callers: Arc<Callers>,
+}
+
+struct Queue<I, A> {
+    waiting: VecDeque<Waiting<I, A>>,
+    /// A task is at work, and will see whatever is put into the queue.
+    at_work: bool,
+}
+
+struct Waiting<I, A> {
+    item: I,
+    answer: oneshot::Sender<Result<A>>,
+    present: Present,
+}
+
+impl<I: Item, A: Send + 'static> Gather<I, A> {
+    /// `send` makes one request of the items it is given; `callers` are those of all requests to the same cluster.
+    pub(crate) fn new<F, Fut>(limit: usize, callers: &Arc<Callers>, send: F) -> Self
+    where
+        F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answers<A>> + Send + 'static,
+    {
+        let queue = Mutex::new(Queue { waiting: VecDeque::new(), at_work: false });
+        let send: Box<Ask<I, A>> = Box::new(move |items| Box::pin(send(items)));
+        Self(Arc::new(Shared { send, limit, queue, callers: Arc::clone(callers) }))
+    }
+
+    /// The answer to one item. A caller that goes away harms nobody: the request is made, or goes on, all the same.
+    pub(crate) async fn call(&self, item: I) -> Result<A> {
+        let (answer, answered) = oneshot::channel();
+        let present = self.0.callers.enter();
+        let idle = {
+            let mut queue = self.0.queue();
+            queue.waiting.push_back(Waiting { item, answer, present });
+            !std::mem::replace(&mut queue.at_work, true)
+        };
+        if idle {
+            tokio::spawn(Arc::clone(&self.0).work());
+        }
+        self.0.callers.arrived.notify_waiters();
+        answered.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+}
+
+impl<I: Item, A: Send + 'static> Shared<I, A> {
+    fn queue(&self) -> MutexGuard<'_, Queue<I, A>> {
+        self.queue.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Makes requests until nothing waits.
+    async fn work(self: Arc<Self>) {
+        // Callers that are ready to run at this very moment get in, too.
+        tokio::task::yield_now().await;
+        loop {
+            let Some(batch) = self.take() else { return };
+            let served = batch.len();
+            let (items, callers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.item, (w.answer, w.present))).unzip();
+            // In a task of its own, so that a panic ends one request and not everybody's.
+            let outcome = tokio::spawn((self.send)(items)).await;
+            deliver(outcome.unwrap_or_else(|_| Err(interrupted())), callers);
+            let expected = served + self.queue().waiting.len();
+            if expected > 1 {
+                self.wait_for(expected).await;
+            }
+        }
+    }
+
+    /// Waits until so many calls wait here, or no more are to be expected.
+    async fn wait_for(&self, expected: usize) {
+        let latest = Instant::now() + LONGEST_WAIT;
+        loop {
+            let mut arrived = pin!(self.callers.arrived.notified());
+            // From here on no arrival is missed.
+            arrived.as_mut().enable();
+            if self.queue().waiting.len() >= expected.min(self.limit) || self.callers.all_here() {
+                return;
+            }
+            let until = latest.min(Instant::now() + QUIET);
+            if tokio::time::timeout_at(until, arrived).await.is_err() {
+                self.callers.count_anew();
+                return;
+            }
+        }
+    }
+
+    /// The next request's items, in the order in which they came; `None`, and nobody is at work, when nothing waits.
+    fn take(&self) -> Option<Vec<Waiting<I, A>>> {
+        let mut queue = self.queue();
+        let (mut batch, mut later) = (Vec::new(), VecDeque::new());
+        let (mut weight, mut keys) = (0, HashSet::new());
+        while let Some(next) = queue.waiting.pop_front() {
+            let heavier = weight + next.item.weight();
+            if !batch.is_empty() && heavier > self.limit {
+                later.push_back(next);
+                break;
+            }
+            if next.item.key().is_some_and(|key| !keys.insert(key.to_owned())) {
+                later.push_back(next);
+                continue;
+            }
+            weight = heavier;
+            batch.push(next);
+        }
+        later.append(&mut queue.waiting);
+        queue.waiting = later;
+        queue.at_work = !batch.is_empty();
+        (!batch.is_empty()).then_some(batch)
+    }
+}
+
+/// Gives each caller its answer, or all of them the failure of the whole.
+fn deliver<A>(outcome: Answers<A>, callers: Vec<(oneshot::Sender<Result<A>>, Present)>) {
+    // All of them leave before the first can come back.
+    let (callers, present): (Vec<_>, Vec<_>) = callers.into_iter().unzip();
+    drop(present);
+    let results = match outcome {
+        Ok(results) => results,
+        Err(error) => callers.iter().map(|_| Err(error.clone())).collect(),
+    };
+    for (caller, result) in callers.into_iter().zip(results) {
+        // One that does not want its answer any more has gone away.
+        let _ = caller.send(result);
+    }
+}
+
+/// Only a request that panicked, or a runtime that ends, leaves a caller without an answer.
+fn interrupted() -> Error {
+    Error::Failed {
+        what: "asking the cluster".to_owned(),
+        reason: "the request was interrupted, and nobody knows whether it was carried out".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::fake::broker_error;
+    use lockgate_client::ErrorCode;
+
+    struct Named(&'static str, usize);
+
+    impl Item for Named {
+        fn key(&self) -> Option<&str> {
+            Some(self.0)
+        }
+
+        fn weight(&self) -> usize {
+            self.1
+        }
+    }
+
+    /// A cluster that answers when told to, and remembers what it was asked.
+    #[derive(Clone)]
+    struct Slow {
+        requests: Arc<Mutex<Vec<Vec<&'static str>>>>,
+        turns: Arc<Semaphore>,
+    }
+
+    impl Slow {
+        fn gather(limit: usize) -> (Arc<Gather<Named, String>>, Self) {
+            Self::gather_for(limit, &Arc::default())
+        }
+
+        fn gather_for(limit: usize, callers: &Arc<Callers>) -> (Arc<Gather<Named, String>>, Self) {
+            let slow = Self { requests: Arc::default(), turns: Arc::new(Semaphore::new(0)) };
+            let cluster = slow.clone();
+            let gather = Gather::new(limit, callers, move |items: Vec<Named>| {
+                let cluster = cluster.clone();
+                async move {
+                    cluster.requests.lock().expect("no panic").push(items.iter().map(|item| item.0).collect());
+                    cluster.turns.acquire().await.expect("never closed").forget();
+                    assert!(items.iter().all(|item| item.0 != "panic"), "as the test wants");
+                    let answer = |item: Named| match item.0 {
+                        "bad" => Err(broker_error(ErrorCode::InvalidTopic)),
+                        name => Ok(format!("made {name}")),
+                    };
+                    if items.iter().any(|item| item.0 == "worst") {
+                        return Err(broker_error(ErrorCode::ClusterAuthorizationFailed));
+                    }
+                    Ok(items.into_iter().map(answer).collect())
+                }
+            });
+            (Arc::new(gather), slow)
+        }
+
+        fn requests(&self) -> Vec<Vec<&'static str>> {
+            self.requests.lock().expect("no panic").clone()
+        }
+    }
+
+    fn ask(gather: &Arc<Gather<Named, String>>, item: Named) -> tokio::task::JoinHandle<Result<String>> {
+        let gather = Arc::clone(gather);
+        tokio::spawn(async move { gather.call(item).await })
+    }
+
+    async fn settle() {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_a_request_is_under_way_goes_together_and_each_gets_its_own_answer() {
+        let (gather, cluster) = Slow::gather(100);
+        let first = ask(&gather, Named("a", 1));
+        settle().await;
+        let others: Vec<_> = ["b", "bad", "c"].map(|name| ask(&gather, Named(name, 1))).into();
+        settle().await;
+        assert_eq!(cluster.requests(), [vec!["a"]], "the others wait");
+        cluster.turns.add_permits(2);
+        assert_eq!(first.await.expect("no panic").expect("made"), "made a");
+        let mut answers = Vec::new();
+        for other in others {
+            answers.push(other.await.expect("no panic").ok());
+        }
+        assert_eq!(answers, [Some("made b".to_owned()), None, Some("made c".to_owned())]);
+        assert_eq!(cluster.requests(), [vec!["a"], vec!["b", "bad", "c"]]);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_alone_does_not_wait() {
+        let (gather, cluster) = Slow::gather(100);
+        cluster.turns.add_permits(100);
+        let begun = Instant::now();
+        for _ in 0..40 {
+            gather.call(Named("a", 1)).await.expect("made");
+        }
+        let waited = begun.elapsed();
+        assert!(waited < 5 * QUIET, "{waited:?} for forty calls");
+    }
+
+    #[tokio::test]
+    async fn workers_that_come_back_one_by_one_are_waited_for() {
+        let (gather, cluster) = Slow::gather(100);
+        cluster.turns.add_permits(1000);
+        let worker = |pause: u64| {
+            let gather = Arc::clone(&gather);
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    gather
+                        .call(Named(["a", "b", "c", "d", "e", "f", "g", "h"][pause as usize - 1], 1))
+                        .await
+                        .expect("made");
+                }
+            })
+        };
+        let workers: Vec<_> = (1..=8).map(worker).collect();
+        for worker in workers {
+            worker.await.expect("no panic");
+        }
+        let requests = cluster.requests().len();
+        assert!(requests <= 80, "{requests} requests for 160 calls of eight workers");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_when_all_are_here() {
+        let callers = Arc::default();
+        let (topics, cluster) = Slow::gather_for(100, &callers);
+        let (acls, other) = Slow::gather_for(100, &callers);
+        cluster.turns.add_permits(1000);
+        other.turns.add_permits(1000);
+        let begun = Instant::now();
+        let worker = |name| {
+            let (topics, acls) = (Arc::clone(&topics), Arc::clone(&acls));
+            tokio::spawn(async move {
+                for round in 0..100 {
+                    let gather = if (round + usize::from(name == "a")) % 3 == 0 { &topics } else { &acls };
+                    gather.call(Named(name, 1)).await.expect("made");
+                }
+            })
+        };
+        for worker in ["a", "b", "c"].map(worker) {
+            worker.await.expect("no panic");
+        }
+        let waited = begun.elapsed();
+        assert!(waited < 10 * QUIET, "{waited:?} for a hundred rounds; only in the last ones somebody is missing");
+    }
+
+    #[tokio::test]
+    async fn workers_that_went_away_are_missed_once() {
+        let (gather, cluster) = Slow::gather(100);
+        cluster.turns.add_permits(1000);
+        let crowd: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| ask(&gather, Named(name, 1))).into();
+        for one in crowd {
+            one.await.expect("no panic").expect("made");
+        }
+        let begun = Instant::now();
+        for _ in 0..20 {
+            let pair = ["a", "b"].map(|name| ask(&gather, Named(name, 1)));
+            for one in pair {
+                one.await.expect("no panic").expect("made");
+            }
+        }
+        let waited = begun.elapsed();
+        assert!(waited < 5 * QUIET, "{waited:?} for twenty rounds of two");
+    }
+
+    #[tokio::test]
+    async fn the_same_thing_is_not_changed_twice_in_one_request_and_no_request_is_too_heavy() {
+        let (gather, cluster) = Slow::gather(4);
+        cluster.turns.add_permits(100);
+        let calls = [("a", 1), ("b", 1), ("b", 1), ("c", 2), ("heavy", 9), ("d", 3)]
+            .map(|(name, w)| ask(&gather, Named(name, w)));
+        for call in calls {
+            call.await.expect("no panic").expect("made");
+        }
+        assert_eq!(cluster.requests(), [vec!["a", "b", "c"], vec!["b"], vec!["heavy"], vec!["d"]]);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_harms_nobody() {
+        let (gather, cluster) = Slow::gather(100);
+        let first = ask(&gather, Named("a", 1));
+        settle().await;
+        let (gone, stays) = (ask(&gather, Named("b", 1)), ask(&gather, Named("c", 1)));
+        settle().await;
+        first.abort();
+        gone.abort();
+        cluster.turns.add_permits(2);
+        assert_eq!(stays.await.expect("no panic").expect("made"), "made c");
+        assert_eq!(cluster.requests(), [vec!["a"], vec!["b", "c"]], "what was asked for is done");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_one_requests_failure() {
+        let (gather, cluster) = Slow::gather(100);
+        cluster.turns.add_permits(100);
+        assert!(gather.call(Named("panic", 1)).await.is_err());
+        assert_eq!(gather.call(Named("a", 1)).await.expect("made"), "made a");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_as_a_whole_fails_for_all_and_the_next_one_is_made() {
+        let (gather, cluster) = Slow::gather(100);
+        cluster.turns.add_permits(100);
+        let calls = ["a", "worst"].map(|name| ask(&gather, Named(name, 1)));
+        for call in calls {
+            let error = call.await.expect("no panic").expect_err("refused");
+            assert_eq!(error.code(), Some(ErrorCode::ClusterAuthorizationFailed));
+        }
+        assert_eq!(gather.call(Named("a", 1)).await.expect("made"), "made a");
+    }
+}
