@@ -15,7 +15,6 @@ pub const REQUEST_ELEMENTS: usize = 250_000;
 /// Partitions opened or made at the same time while one request or the start waits for them.
 pub const PARTITIONS_OPENED_AT_ONCE: usize = 64;
 
-
 /// Partitions in one fetch session.
 pub const PARTITIONS_PER_FETCH: usize = 100_000;
 

@@ -206,6 +206,11 @@ impl Terraform {
         self.folder.path().join("terraform.rc")
     }
 
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn write(&self, file: &str, text: &str) -> Result<()> {
         Ok(std::fs::write(self.folder.path().join(file), text)?)
     }

@@ -47,7 +47,7 @@ fn delete(operator: &Operator, operation: AclOperation) -> Result<()> {
 
 #[test]
 fn acls_are_made_imported_changed_watched_and_removed() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     stage.applies(&config(r#""Write""#), "1 added, 0 changed, 0 destroyed")?;
     // The id that the other provider's documentation gives, with nothing encoded, and our own with several operations.
     stage.imports("lockgate_acl.it", "User:CN=a|b|10.0.0.1|Write|Allow|Topic|orders|Prefixed")?;

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, ensure};
 use lockgate_tests::broker::{Broker, Options};
+use lockgate_tests::operator::Operator;
 use lockgate_tests::terraform::Terraform;
 
-use crate::{block, with};
+use crate::{PASSWORD, block, with};
 
 #[test]
 fn a_cluster_that_is_known_only_after_apply_gets_its_topics_in_the_same_apply() -> Result<()> {
@@ -76,5 +77,45 @@ data "lockgate_cluster" "this" {}
     let causes = said.flat().matches("refused to authenticate the user \"terraform\"").count();
     ensure!(said.code == 1 && causes == 1, "the cause is said {causes} times\n{}", said.text);
     ensure!(!said.text.contains("\"wrong\""), "the password is shown");
+    Ok(())
+}
+
+/// Each is one sentence, said once, however many resources there are.
+#[test]
+fn what_is_wrong_with_the_way_to_the_cluster_is_said_once() -> Result<()> {
+    let mut broker = Broker::start(&Options::default())?;
+    let operator = Operator::of(&broker)?;
+    operator.user("nobody", PASSWORD)?;
+    let topics = "resource \"lockgate_topic\" \"t\" {\n  count = 5\n  name  = \"t-${count.index}\"\n}\n";
+    let terraform = Terraform::new(&with(&block(&broker), topics))?;
+    terraform.apply()?;
+    let stranger = tempfile::tempdir()?;
+    let stranger = stranger.path().join("ca.pem");
+    let mut authority = rcgen::CertificateParams::new(Vec::new())?;
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    std::fs::write(&stranger, authority.self_signed(&rcgen::KeyPair::generate()?)?.pem())?;
+    let (server, ca) = (broker.bootstrap(), broker.ca_path());
+    let servers = |ca: &std::path::Path| {
+        format!(
+            "provider \"lockgate\" {{\n  bootstrap_servers = [{server:?}]\n  tls = {{\n    ca_file = {ca:?}\n  }}\n  sasl = \
+             {{\n    username = \"nobody\"\n    password = {PASSWORD:?}\n  }}\n}}\n"
+        )
+    };
+    terraform.write("main.tf", &with(&servers(&stranger), topics))?;
+    once(&terraform, "certificate")?;
+    broker.stop()?;
+    terraform.write("main.tf", &with(&servers(&ca), topics))?;
+    once(&terraform, "refused")?;
+    broker.start_again()?;
+    // Who may not see a topic is told so of each, because each may be another matter.
+    let said = terraform.run(&["plan"])?;
+    said.refused(1, "TOPIC_AUTHORIZATION_FAILED")
+}
+
+fn once(terraform: &Terraform, word: &str) -> Result<()> {
+    let said = terraform.run(&["plan"])?;
+    let errors = said.text.matches("Error: ").count();
+    ensure!(said.code == 1 && errors == 1, "{errors} errors\n{}", said.text);
+    ensure!(said.flat().contains(word), "it does not say {word:?}\n{}", said.text);
     Ok(())
 }

@@ -121,7 +121,7 @@ impl Drop for Consumer {
 
 #[test]
 fn data_sources_show_what_is_there() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     prepare(stage.broker(), &stage.operator)?;
     let mut first = consumer(stage.broker(), Some(2))?;
     let ended = until(PATIENCE, "two records are read", || first.0.try_wait().ok().flatten())?;
@@ -167,7 +167,7 @@ fn data_sources_show_what_is_there() -> Result<()> {
 
 #[test]
 fn a_data_source_that_cannot_be_read_says_what_to_do() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     let missing = "data \"lockgate_topic\" \"t\" {\n  name = \"no-such\"\n}\n\ndata \"lockgate_consumer_group\" \"g\" {\n  group_id = \"no-such\"\n}\n";
     stage.configure(missing)?;
     let said = stage.run(&["plan"])?;

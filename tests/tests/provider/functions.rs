@@ -41,7 +41,7 @@ output "id" {
 
 #[test]
 fn functions_make_ids_and_bundles_of_acls() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     stage.applies(BUNDLES, "4 added, 0 changed, 0 destroyed")?;
     let outputs = stage.outputs()?;
     ensure!(outputs["keys"] == json!([["topic"], ["group", "topic"]]), "{outputs}");

@@ -30,7 +30,7 @@ import {
 
 #[test]
 fn what_exists_is_imported_with_generated_configuration_that_plans_clean() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     let operator = &stage.operator;
     operator.topic("legacy", 2, &[("cleanup.policy", "compact")])?;
     operator.user("bob", PASSWORD)?;

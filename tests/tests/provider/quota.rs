@@ -56,7 +56,7 @@ resource "lockgate_quota" "address" {{
 
 #[test]
 fn quotas_are_made_imported_changed_watched_and_removed() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     let operator = &stage.operator;
     stage.applies(
         &quotas("producer_byte_rate = 1000\n  consumer_byte_rate = 2000"),

@@ -26,7 +26,7 @@ impl Deref for Stage {
 }
 
 impl Stage {
-    pub(crate) fn set() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let way = Access::of_this_run()?.open()?;
         let operator = Operator::of(&way.broker)?;
         let mut terraform = Terraform::new(&way.block)?;
@@ -36,6 +36,17 @@ impl Stage {
 
     pub(crate) fn broker(&self) -> &Broker {
         &self.way.broker
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.terraform.set(name, value);
+    }
+
+    /// Writes all that terraform and the provider say to each other into a file in the folder.
+    pub(crate) fn traces(&mut self, file: &str) {
+        let path = self.terraform.path().join(file).display().to_string();
+        self.terraform.set("TF_LOG", "TRACE");
+        self.terraform.set("TF_LOG_PATH", &path);
     }
 
     /// Makes this the configuration, beside the provider block.

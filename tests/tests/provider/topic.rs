@@ -26,7 +26,7 @@ fn delete(operator: &Operator) -> Result<()> {
 
 #[test]
 fn topics_are_made_imported_changed_watched_and_removed() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     // The cluster keeps one replica, whatever is asked for: no difference.
     let first = "partitions = 2\n  replication_factor = 3\n  config = { \"retention.ms\" = \"1000\" }";
     stage.applies(&config(first), "1 added, 0 changed, 0 destroyed")?;

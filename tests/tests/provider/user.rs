@@ -39,7 +39,7 @@ fn set(operator: &Operator, mechanism: ScramMechanism, iterations: i32) -> Resul
 
 #[test]
 fn users_are_made_imported_changed_watched_and_removed() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     stage.applies(&config(SHA_512, 4096, 1), "1 added, 0 changed, 0 destroyed")?;
     let second = config(r#""SCRAM-SHA-256", "SCRAM-SHA-512""#, 8192, 1);
     stage.applies(&second, "0 added, 1 changed, 0 destroyed")?;

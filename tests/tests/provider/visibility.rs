@@ -21,7 +21,7 @@ const LIST: &str =
 
 #[test]
 fn a_topic_that_the_user_may_not_see_is_an_error_and_stays_in_the_state() -> Result<()> {
-    let stage = Stage::set()?;
+    let stage = Stage::new()?;
     stage.applies(TOPICS, "2 added, 0 changed, 0 destroyed")?;
     stage.operator.user("half", PASSWORD)?;
     let allowed = [AclOperation::Describe, AclOperation::DescribeConfigs];
