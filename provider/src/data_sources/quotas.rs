@@ -87,7 +87,7 @@ mod tests {
             state.attr("quotas").as_list().expect("a list").len()
         };
         assert_eq!(count(&[]).await, 3);
-        assert_eq!(count(&[alice.clone()]).await, 2);
+        assert_eq!(count(std::slice::from_ref(&alice)).await, 2);
         let exact = [alice.clone(), ("exact", true.into())];
         assert_eq!(count(&exact).await, 1);
         let state = read::<QuotasQuery>(&cluster, &[("client_id", "<default>".into())]).await.expect("read");

@@ -379,9 +379,9 @@ mod tests {
         let address = ("ip", Value::from("10.0.0.1"));
         let creation = ("connection_creation_rate", Value::from(5));
         for (bad, path, sentence) in [
-            (config(&[rate.clone()]), "user", "set user, client_id, both, or ip"),
+            (config(std::slice::from_ref(&rate)), "user", "set user, client_id, both, or ip"),
             (alice(&[]), "producer_byte_rate", "at least one of: producer_byte_rate, consumer_byte_rate"),
-            (alice(&[creation.clone()]), "connection_creation_rate", "is 5, and is allowed only with ip"),
+            (alice(std::slice::from_ref(&creation)), "connection_creation_rate", "is 5, and is allowed only with ip"),
             (config(&[address.clone(), rate.clone()]), "producer_byte_rate", "is 1, and ip is allowed only with"),
             (alice(&[address.clone(), rate.clone()]), "ip", "\"10.0.0.1\", and user is \"alice\""),
             (config(&[("ip", "nowhere".into()), creation.clone()]), "ip", "ip is \"nowhere\", and must be an address"),

@@ -78,6 +78,7 @@ pub(super) fn credentials(peer: &mut Peer) -> Result<()> {
 }
 
 type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
+type Components<'a> = &'a [(&'a str, i8, Option<&'a str>)];
 type Values<'a> = &'a [(&'a str, Option<f64>)];
 
 fn quota(entity: Entity, values: Values) -> AlterClientQuotasRequest {
@@ -93,7 +94,7 @@ fn quota(entity: Entity, values: Values) -> AlterClientQuotasRequest {
     AlterClientQuotasRequest::default().with_entries(vec![entry])
 }
 
-fn quotas(components: &[(&str, i8, Option<&str>)], strict: bool) -> DescribeClientQuotasRequest {
+fn quotas(components: Components, strict: bool) -> DescribeClientQuotasRequest {
     let component = |(kind, how, name): &(&str, i8, Option<&str>)| {
         ComponentData::default().with_entity_type(text(kind)).with_match_type(*how).with_match(name.map(text))
     };
@@ -141,7 +142,7 @@ pub(super) fn rates(peer: &mut Peer) -> Result<()> {
             peer.ask_once(step, &request, version)?;
         }
     }
-    let filters: [(&str, &[(&str, i8, Option<&str>)], bool); 11] = [
+    let filters: [(&str, Components, bool); 11] = [
         ("a user", &[("user", EXACT, user)], false),
         ("a user alone", &[("user", EXACT, user)], true),
         ("a client", &[("client-id", EXACT, client)], false),
