@@ -189,7 +189,10 @@ pub fn committed(connection: &mut Connection, group: &str, topic: &str) -> Resul
     let request = OffsetFetchRequest::default()
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
         .with_topics(Some(vec![topic]));
-    let answer = connection.call(&request, 7)?;
+    let answer = until(Duration::from_secs(20), "groups are served", || match connection.call(&request, 7) {
+        Ok(answer) if answer.error_code == ResponseError::CoordinatorLoadInProgress.code() => None,
+        answer => Some(answer),
+    })??;
     check(answer.error_code, "OffsetFetch")?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     let partition = partition.context("an offset answer without a partition")?;

@@ -35,6 +35,11 @@ impl Coordinator {
         self.tasks.wait().await;
     }
 
+    /// Whether some groups are not served yet, because they are still read from their log.
+    pub fn is_loading(&self) -> bool {
+        self.shards.get().is_none_or(|shards| shards.iter().any(|shard| shard.is_loading()))
+    }
+
     async fn open(&self) {
         loop {
             match self.log.open().await {

@@ -101,6 +101,10 @@ impl Shard {
         }
     }
 
+    pub(super) fn is_loading(&self) -> bool {
+        matches!(self.inner.read().status, Status::Loading)
+    }
+
     pub(super) fn status_code(&self) -> Option<ResponseError> {
         match &self.inner.read().status {
             Status::Loading => Some(ResponseError::CoordinatorLoadInProgress),

@@ -28,7 +28,12 @@ impl Observer {
 
     /// Why the broker does not serve its share, if so.
     pub(super) fn not_ready(&self) -> Option<String> {
-        self.services.stopping.is_cancelled().then(|| "the broker stops".to_owned())
+        let reasons = [
+            (self.services.stopping.is_cancelled(), "the broker stops"),
+            (self.services.groups.is_loading(), "consumer groups are still being read from their log"),
+            (self.services.transactions.is_loading(), "transactions are still being read from their log"),
+        ];
+        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason.to_owned())
     }
 
     /// Groups with their lag; and the series that are left out.

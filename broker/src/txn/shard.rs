@@ -50,6 +50,10 @@ impl Shard {
         Self { partition, inner: RwLock::new(inner) }
     }
 
+    pub(super) fn is_loading(&self) -> bool {
+        matches!(self.inner.read().status, Status::Loading)
+    }
+
     pub(super) fn get(&self, id: &str) -> Result<Option<Arc<Cell>>, ResponseError> {
         match &self.inner.read().status {
             Status::Loading => Err(ResponseError::CoordinatorLoadInProgress),

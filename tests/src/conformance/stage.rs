@@ -38,7 +38,7 @@ pub struct Stage {
 impl Stage {
     /// Starts the broker. Groups may have the sessions of 3 s that kafka-python's tests ask for: Apache Kafka, too, refuses
     /// those unless it is set up so. They wait less than usual for more members, and long enough for librdkafka's tests
-    /// that count rebalances.
+    /// that count rebalances. kafka-python's tests know the only broker by the id 0.
     pub fn set(setting: Setting) -> Result<Self> {
         let [tls_port, plain_port] = free_ports();
         let mut super_users = vec!["User:admin", "User:terraform", "User:suite"];
@@ -46,7 +46,8 @@ impl Stage {
             super_users.push("User:ANONYMOUS");
         }
         let top = format!(
-            "auto_create_topics = {}\n\
+            "node_id = 0\n\
+             auto_create_topics = {}\n\
              default_partitions = {PARTITIONS}\n\
              connections_max_reauth_ms = {}\n\
              super_users = {super_users:?}\n\
