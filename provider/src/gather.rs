@@ -8,7 +8,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -47,25 +46,42 @@ type Ask<I, A> = dyn Fn(Vec<I>) -> Pin<Box<dyn Future<Output = Answers<A>> + Sen
 /// as there were of late, no more will come: Terraform has a fixed number of workers.
 #[derive(Default)]
 pub(crate) struct Callers {
-    waiting: AtomicUsize,
-    most: AtomicUsize,
+    count: Mutex<Count>,
     arrived: Notify,
 }
 
+#[derive(Default)]
+struct Count {
+    waiting: usize,
+    most: usize,
+    /// When there were more than ever.
+    raised: Option<Instant>,
+}
+
 impl Callers {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().expect("nothing panics while it holds the lock")
+    }
+
     fn enter(self: &Arc<Self>) -> Present {
-        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(waiting, Ordering::SeqCst);
+        let mut count = self.count();
+        count.waiting += 1;
+        if count.waiting > count.most {
+            (count.most, count.raised) = (count.waiting, Some(Instant::now()));
+        }
         Present(Arc::clone(self))
     }
 
+    /// At the start they are still coming, and every one of them is the first of so many.
     fn all_here(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) >= self.most.load(Ordering::SeqCst)
+        let count = self.count();
+        count.waiting >= count.most && count.raised.is_none_or(|at| at.elapsed() > QUIET)
     }
 
     /// Nobody has come for a while: those who wait are all that there are, until more come.
     fn count_anew(&self) {
-        self.most.store(self.waiting.load(Ordering::SeqCst), Ordering::SeqCst);
+        let mut count = self.count();
+        count.most = count.waiting;
     }
 }
 
@@ -74,7 +90,7 @@ struct Present(Arc<Callers>);
 
 impl Drop for Present {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.0.count().waiting -= 1;
     }
 }
 
