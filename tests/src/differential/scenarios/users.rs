@@ -93,7 +93,7 @@ pub(super) fn quota(entity: Entity, values: Values) -> AlterClientQuotasRequest 
     AlterClientQuotasRequest::default().with_entries(vec![entry])
 }
 
-pub(super) fn quotas(components: &[(&str, i8, Option<&str>)], strict: bool) -> DescribeClientQuotasRequest {
+pub(super) fn quotas(components: Components, strict: bool) -> DescribeClientQuotasRequest {
     let component = |(kind, how, name): &(&str, i8, Option<&str>)| {
         ComponentData::default().with_entity_type(text(kind)).with_match_type(*how).with_match(name.map(text))
     };
@@ -101,6 +101,9 @@ pub(super) fn quotas(components: &[(&str, i8, Option<&str>)], strict: bool) -> D
         .with_components(components.iter().map(component).collect())
         .with_strict(strict)
 }
+
+/// Entity type, how it matches, name.
+type Components<'a> = &'a [(&'a str, i8, Option<&'a str>)];
 
 /// How a component matches.
 const EXACT: i8 = 0;
@@ -141,7 +144,7 @@ pub(super) fn rates(peer: &mut Peer) -> Result<()> {
             peer.ask_once(step, &request, version)?;
         }
     }
-    let filters: [(&str, &[(&str, i8, Option<&str>)], bool); 11] = [
+    let filters: [(&str, Components, bool); 11] = [
         ("a user", &[("user", EXACT, user)], false),
         ("a user alone", &[("user", EXACT, user)], true),
         ("a client", &[("client-id", EXACT, client)], false),
