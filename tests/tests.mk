@@ -6,7 +6,7 @@ TEST_VENV := $(TEST_CACHE)/venv
 CLIENTS := tests/clients
 
 .PHONY: test-deps
-test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps streams-deps conformance-deps
+test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps streams-deps conformance-deps kafka-deps
 	@command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
 
 $(TEST_CACHE)/venv.done: $(CLIENTS)/python/requirements.txt

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use lockgate_client::admin::{
@@ -21,12 +22,20 @@ pub struct Operator {
 
 impl Operator {
     pub fn of(broker: &Broker) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let settings = Settings {
+        Self::with(Settings {
             cluster: Some(format!("file://{}", broker.data().display())),
             bootstrap_servers: Some(vec![broker.bootstrap()]),
             ..Settings::default()
-        };
+        })
+    }
+
+    /// Without TLS and a login, where everyone may do everything.
+    pub fn plain(address: SocketAddr) -> Result<Self> {
+        Self::with(Settings { bootstrap_servers: Some(vec![address.to_string()]), ..Settings::default() })
+    }
+
+    fn with(settings: Settings) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let profile = runtime.block_on(Profile::resolve(settings))?;
         let admin = Admin::new(profile);
         Ok(Self { runtime, admin })

@@ -38,7 +38,7 @@ pub enum Valid {
     /// A fraction from 0 to 1.
     Ratio,
     OneOf(&'static [&'static str]),
-    /// A list without repetition of these.
+    /// A list of these, which may be empty.
     ListOf(&'static [&'static str]),
     /// Empty, `*`, or a list of `partition:broker`.
     ThrottledReplicas,
@@ -91,7 +91,7 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = {
             "delete",
             ListOf(&["compact", "delete"]),
             "What happens to old records: `delete` drops them by time and size, `compact` keeps the newest of each key; \
-             both may be set.",
+             both may be set. Empty: they are kept for good.",
         ),
         config("compression.gzip.level", "compression.gzip.level", Int, "-1", NumberOr(1, 9, -1), GZIP_LEVEL),
         config("compression.lz4.level", "compression.lz4.level", Int, "9", Number(1, 17), LZ4_LEVEL),
@@ -322,7 +322,7 @@ pub fn check_value(name: &str, kind: ConfigType, valid: Valid, value: &str) -> R
                 let message = format!("String must be one of: {}", allowed.join(", "));
                 return Err(format!("Invalid value {item} for configuration {name}: {message}"));
             }
-            if items.is_empty() { invalid("Configuration must not be empty") } else { Ok(()) }
+            Ok(())
         }
         Valid::ThrottledReplicas => {
             let pair = |item: &str| {
@@ -356,6 +356,14 @@ fn type_name(kind: ConfigType) -> &'static str {
         ConfigType::Long => "LONG",
         ConfigType::Double => "DOUBLE",
         ConfigType::List => "LIST",
+    }
+}
+
+/// A value without the spaces around it, or around its items.
+pub fn normal(kind: ConfigType, value: &str) -> String {
+    match kind {
+        ConfigType::List => items(value).collect::<Vec<_>>().join(","),
+        _ => value.trim().to_owned(),
     }
 }
 
@@ -442,9 +450,8 @@ pub fn log_config(configs: &BTreeMap<String, String>, defaults: &TopicDefaults, 
         _ => (Compression::Producer, None),
     };
     let policies: Vec<_> = items(text("cleanup.policy")).collect();
-    let compact = policies.contains(&"compact");
     LogConfig {
-        cleanup: Cleanup { delete: !compact || policies.contains(&"delete"), compact },
+        cleanup: Cleanup { delete: policies.contains(&"delete"), compact: policies.contains(&"compact") },
         compression,
         compression_level,
         delete_retention_ms: long("delete.retention.ms"),
@@ -498,6 +505,8 @@ mod tests {
         let config = log_config(&map(&[("retention.ms", "100"), ("cleanup.policy", "compact")]), &defaults, true);
         assert_eq!((config.retention_ms, config.segment_ms, config.retention_bytes), (100, 20, 3));
         assert_eq!(config.cleanup, Cleanup { delete: false, compact: true });
+        let kept = log_config(&map(&[("cleanup.policy", "")]), &defaults, false);
+        assert_eq!(kept.cleanup, Cleanup { delete: false, compact: false });
         assert!(config.internal);
     }
 

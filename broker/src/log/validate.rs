@@ -84,7 +84,8 @@ pub(super) fn takes_long(batch: &[u8], config: &LogConfig) -> bool {
 /// One batch, no more and no less, whose CRC holds.
 fn whole_batch(batch: &[u8], max_message_bytes: usize) -> Result<BatchHeader, LogError> {
     let header = BatchHeader::parse(batch).map_err(|error| match error {
-        HeaderError::Magic(_) => refused(ResponseError::InvalidRecord, error),
+        // The formats before this one; what is none at all is damaged.
+        HeaderError::Magic(0 | 1) => refused(ResponseError::InvalidRecord, error),
         _ => refused(ResponseError::CorruptMessage, error),
     })?;
     if header.total_len() > batch.len() {
@@ -146,10 +147,13 @@ fn fields(header: &BatchHeader) -> Result<(), LogError> {
     if header.producer_id < NO_PRODUCER {
         return invalid(format!("producer id {} is negative", header.producer_id));
     }
-    if header.producer_id != NO_PRODUCER && (header.producer_epoch < 0 || header.base_sequence < 0) {
-        return invalid(format!(
-            "producer id {} comes with epoch {} and sequence {}",
-            header.producer_id, header.producer_epoch, header.base_sequence
+    if header.producer_id != NO_PRODUCER && header.base_sequence < 0 {
+        return invalid(format!("producer id {} comes with sequence {}", header.producer_id, header.base_sequence));
+    }
+    if header.producer_id != NO_PRODUCER && header.producer_epoch < 0 {
+        return Err(refused(
+            ResponseError::InvalidProducerEpoch,
+            format!("producer id {} comes with epoch {}", header.producer_id, header.producer_epoch),
         ));
     }
     if attributes.transactional() && header.producer_id == NO_PRODUCER {
@@ -330,7 +334,7 @@ mod tests {
     fn lying_headers_are_refused() {
         type Lie = fn(&mut BatchHeader);
         let config = LogConfig::default();
-        let lies: [(ResponseError, Lie); 11] = [
+        let lies: [(ResponseError, Lie); 12] = [
             (ResponseError::InvalidRecord, |header| header.count = 1),
             (ResponseError::InvalidRecord, |header| (header.count, header.last_offset_delta) = (1, 0)),
             (ResponseError::InvalidRecord, |header| (header.count, header.last_offset_delta) = (3, 2)),
@@ -342,6 +346,7 @@ mod tests {
             (ResponseError::InvalidRecord, |header| header.attributes.0 |= 1 << 5),
             (ResponseError::InvalidRecord, |header| header.attributes.0 |= 1 << 6),
             (ResponseError::InvalidRecord, |header| header.producer_id = 3),
+            (ResponseError::InvalidProducerEpoch, |header| (header.producer_id, header.base_sequence) = (3, 0)),
             (ResponseError::InvalidTimestamp, |header| header.attributes.0 |= 1 << 3),
             (ResponseError::InvalidRecord, |header| header.attributes.0 |= 1 << 4),
         ];

@@ -52,7 +52,7 @@ impl Service for AlterUserScramCredentialsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> AlterUserScramCredentialsResponse {
-        let refused = |user| result(user, None).with_error_code(refusal.0.code());
+        let refused = |user| result(user, Some((refusal.0, refusal.0.to_string())));
         AlterUserScramCredentialsResponse::default().with_results(users(request).into_iter().map(refused).collect())
     }
 }

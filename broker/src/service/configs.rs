@@ -138,6 +138,9 @@ fn refuse_repeated(alterations: &mut [Alteration]) {
 fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec<CatalogRecord>, ConfigsError> {
     let edits = alteration.edits.as_deref().map_err(Clone::clone)?;
     let defaults = TopicDefaults { file: &config.topic_defaults, dynamic: &image.broker_configs };
+    if alteration.resource_type == TOPIC && alteration.resource_name.is_empty() {
+        return Err((ResponseError::InvalidRequest, "Default topic resources are not allowed.".to_owned()));
+    }
     match resource(image, config, alteration.resource_type, &alteration.resource_name)? {
         Resource::Topic(topic) if topics::is_internal(topic.name.as_str()) => {
             let message = format!("topic '{}' is kept by the broker itself, with fixed configs", topic.name);
@@ -150,9 +153,10 @@ fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec
                     .ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))
             };
             let current = if alteration.replace { &BTreeMap::new() } else { &topic.configs };
-            let configs = edited(current, edits, known, |config| {
+            let in_effect = |config: &TopicConfig| {
                 topic.configs.get(config.name).map_or_else(|| defaults.first(config), String::as_str)
-            })?;
+            };
+            let configs = edited(current, edits, known, in_effect, ResponseError::InvalidConfig)?;
             topic_config::validate_together(&configs, &defaults).map_err(invalid)?;
             let changed = configs != topic.configs;
             Ok(changed.then(|| CatalogRecord::Topic(Topic { configs, ..Topic::clone(&topic) })).into_iter().collect())
@@ -163,7 +167,8 @@ fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec
         }
         Resource::Brokers => {
             let current = if alteration.replace { &BTreeMap::new() } else { &*image.broker_configs };
-            let configs = edited(current, edits, dynamic, |config| defaults.first(config))?;
+            let in_effect = |config: &TopicConfig| defaults.first(config);
+            let configs = edited(current, edits, dynamic, in_effect, ResponseError::InvalidRequest)?;
             let next = TopicDefaults { dynamic: &configs, ..defaults };
             topic_config::validate_together(&BTreeMap::new(), &next).map_err(invalid)?;
             let record = |name, value| CatalogRecord::BrokerConfig { name, value };
@@ -177,7 +182,7 @@ fn decide(image: &Image, config: &Config, alteration: &Alteration) -> Result<Vec
                 config.ok_or_else(|| invalid(format!("Unknown group config name: {name}")))
             };
             let current = if alteration.replace { &none } else { own };
-            let configs = edited(current, edits, known, |config| config.default)?;
+            let configs = edited(current, edits, known, |config| config.default, ResponseError::InvalidConfig)?;
             group_config::validate_together(&configs, &config.groups).map_err(invalid)?;
             let record = |name, value| CatalogRecord::GroupConfig { group: group.clone(), name, value };
             Ok(difference(own, &configs, record))
@@ -212,25 +217,30 @@ fn difference(
 }
 
 /// Applies edits to a set of configs. `known` finds a config and the name under which this set has it; `in_effect`
-/// gives the value that lists are appended to.
+/// gives the value that lists are appended to; `bad_value` is the error of a value that is not valid.
 fn edited<'a>(
     current: &BTreeMap<String, String>,
     edits: &[(String, Edit)],
     known: impl Fn(&str) -> Result<(&'static TopicConfig, &'static str), ConfigsError>,
     in_effect: impl Fn(&TopicConfig) -> &'a str,
+    bad_value: ResponseError,
 ) -> Result<BTreeMap<String, String>, ConfigsError> {
     let mut configs = current.clone();
     for (at, (name, edit)) in edits.iter().enumerate() {
         if edits[..at].iter().any(|(earlier, _)| earlier == name) {
             return Err((ResponseError::InvalidRequest, format!("Error due to duplicate config keys: {name}")));
         }
-        let (config, own_name) = known(name)?;
+        let (config, own_name) = match known(name) {
+            // What nobody knows nobody has set.
+            Err((ResponseError::InvalidConfig, _)) if *edit == Edit::Delete => continue,
+            known => known?,
+        };
         let value = match edit {
             Edit::Delete => {
                 configs.remove(own_name);
                 continue;
             }
-            Edit::Set(value) => value.clone(),
+            Edit::Set(value) => topic_config::normal(config.kind, value),
             Edit::Append(_) | Edit::Subtract(_) if config.kind != ConfigType::List => {
                 let verb = if matches!(edit, Edit::Append(_)) { "append" } else { "subtract" };
                 return Err(invalid(format!("Config value {verb} is not allowed for config key: {name}")));
@@ -250,7 +260,7 @@ fn edited<'a>(
                 left.collect::<Vec<_>>().join(",")
             }
         };
-        topic_config::check_value(name, config.kind, config.valid, &value).map_err(invalid)?;
+        topic_config::check_value(name, config.kind, config.valid, &value).map_err(|why| (bad_value, why))?;
         configs.insert(own_name.to_owned(), value);
     }
     Ok(configs)

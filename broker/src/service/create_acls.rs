@@ -38,7 +38,9 @@ impl Service for CreateAclsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> CreateAclsResponse {
-        let refused = AclCreationResult::default().with_error_code(refusal.0.code()).with_error_message(None);
+        let refused = AclCreationResult::default()
+            .with_error_code(refusal.0.code())
+            .with_error_message(Some(refusal.0.to_string().into()));
         CreateAclsResponse::default().with_results(vec![refused; request.creations.len()])
     }
 }

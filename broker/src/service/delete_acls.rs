@@ -38,7 +38,9 @@ impl Service for DeleteAclsRequest {
     }
 
     fn refuse(refusal: Refusal, request: &Self, _context: &Context) -> DeleteAclsResponse {
-        let refused = DeleteAclsFilterResult::default().with_error_code(refusal.0.code()).with_error_message(None);
+        let refused = DeleteAclsFilterResult::default()
+            .with_error_code(refusal.0.code())
+            .with_error_message(Some(refusal.0.to_string().into()));
         DeleteAclsResponse::default().with_filter_results(vec![refused; request.filters.len()])
     }
 }

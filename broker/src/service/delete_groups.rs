@@ -1,5 +1,7 @@
 //! DeleteGroups: removes groups without members, with their offsets. Answered when durable.
 
+use std::collections::HashSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse, GroupId};
@@ -13,7 +15,8 @@ impl Service for DeleteGroupsRequest {
         let (request, denied, _) = request.into_parts();
         let refused = denied.into_iter().map(|group| answer(group, Err(ResponseError::GroupAuthorizationFailed)));
         let mut results: Vec<_> = refused.collect();
-        for group in request.groups_names {
+        let mut seen = HashSet::new();
+        for group in request.groups_names.into_iter().filter(|group| seen.insert(group.clone())) {
             let deleted = services.groups.delete_group(&kept(&group)).await;
             results.push(answer(group, deleted));
         }

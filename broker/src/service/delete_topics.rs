@@ -16,6 +16,7 @@ use crate::catalog::Image;
 
 /// First version that refuses instead of only waiting when a quota is used up (KIP-599).
 const STRICT_QUOTA: i16 = 5;
+const NAMED_TWICE: &str = "The topic is named more than once, by its name or by its id.";
 
 impl Service for DeleteTopicsRequest {
     async fn serve(services: &Services, context: &Context, request: Authorized<Self>) -> DeleteTopicsResponse {
@@ -83,9 +84,7 @@ fn named_well(
         Some(_) if !topic.topic_id.is_nil() => Some("You may not specify both topic name and topic id."),
         None if topic.topic_id.is_nil() => Some("Neither topic name nor id were specified."),
         Some(name) if names.get(name) > Some(&1) => Some("Duplicate topic name."),
-        _ if id(topic).is_some_and(|id| ids.get(&id) > Some(&1)) => {
-            Some("The topic is named more than once, by its name or by its id.")
-        }
+        _ if id(topic).is_some_and(|id| ids.get(&id) > Some(&1)) => Some(NAMED_TWICE),
         _ => None,
     };
     let (mut well, mut doubtful, mut told) = (Vec::new(), Vec::new(), HashSet::new());
@@ -94,7 +93,9 @@ fn named_well(
             None => well.push(topic),
             // Once for each topic, as in Kafka.
             Some(why) if told.insert(id(&topic).ok_or_else(|| topic.name.clone())) => {
-                doubtful.push((topic, why.to_owned()));
+                let by_id = why == NAMED_TWICE;
+                let topic_id = id(&topic).filter(|_| by_id).unwrap_or(topic.topic_id);
+                doubtful.push((topic.with_topic_id(topic_id), why.to_owned()));
             }
             Some(_) => {}
         }

@@ -24,7 +24,9 @@ impl Service for DescribeAclsRequest {
     }
 
     fn refuse(refusal: Refusal, _request: &Self, _context: &Context) -> DescribeAclsResponse {
-        DescribeAclsResponse::default().with_error_code(refusal.0.code()).with_error_message(None)
+        DescribeAclsResponse::default()
+            .with_error_code(refusal.0.code())
+            .with_error_message(Some(refusal.0.to_string().into()))
     }
 }
 

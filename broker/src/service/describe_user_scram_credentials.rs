@@ -35,7 +35,9 @@ impl Service for DescribeUserScramCredentialsRequest {
     }
 
     fn refuse(refusal: Refusal, _request: &Self, _context: &Context) -> DescribeUserScramCredentialsResponse {
-        DescribeUserScramCredentialsResponse::default().with_error_code(refusal.0.code()).with_error_message(None)
+        DescribeUserScramCredentialsResponse::default()
+            .with_error_code(refusal.0.code())
+            .with_error_message(Some(refusal.0.to_string().into()))
     }
 }
 

@@ -177,10 +177,13 @@ impl<'a> Reader<'a> {
             let (key, wanted) = &self.plan.partitions[at];
             let left = self.max_bytes.saturating_sub(pass.bytes);
             let answer = match partition {
-                Ok(partition) => self.read(partition, key, wanted, left, pass.bytes == 0).await,
-                Err(error) => Err(error.clone()),
+                Ok(partition) => {
+                    let read = self.read(partition, key, wanted, left, pass.bytes == 0).await;
+                    read.unwrap_or_else(|error| self.failed(key.index, &error))
+                }
+                // Kafka names no aborted transactions of a partition that it does not serve, instead of leaving that open.
+                Err(error) => FetchedPartition { aborted: Some(Vec::new()), ..self.failed(key.index, error) },
             };
-            let answer = answer.unwrap_or_else(|error| self.failed(key.index, &error));
             pass.failed |= answer.error_code != 0 || answer.diverging.is_some();
             if !answer.records.is_empty() {
                 pass.bytes += answer.records.len();

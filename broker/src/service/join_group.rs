@@ -34,8 +34,8 @@ impl Service for JoinGroupRequest {
         }
     }
 
-    fn refuse(refusal: Refusal, request: &Self, context: &Context) -> JoinGroupResponse {
-        let refused = JoinRefused { code: refusal.0, member: kept(&request.member_id) };
+    fn refuse(refusal: Refusal, _: &Self, context: &Context) -> JoinGroupResponse {
+        let refused = JoinRefused { code: refusal.0, member: "".into() };
         refusal_of(&refused, context.version)
     }
 }

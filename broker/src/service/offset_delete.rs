@@ -12,6 +12,9 @@ use crate::auth::{Authorized, Refusal};
 impl Service for OffsetDeleteRequest {
     async fn serve(services: &Services, _: &Context, request: Authorized<Self>) -> OffsetDeleteResponse {
         let (request, denied, _) = request.into_parts();
+        if request.group_id.is_empty() {
+            return OffsetDeleteResponse::default().with_error_code(ResponseError::InvalidGroupId.code());
+        }
         let mut wanted = Vec::new();
         for topic in &request.topics {
             let name = kept(&topic.name);

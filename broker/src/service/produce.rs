@@ -22,6 +22,7 @@ use crate::catalog::{Image, Topic};
 use crate::limits;
 use crate::log::header::is_transactional;
 use crate::log::{Acks, Appended, BadRecord, LogError};
+use crate::store::Offset;
 
 /// First version that names topics by id.
 const TOPIC_IDS: i16 = 13;
@@ -216,9 +217,10 @@ impl Work<'_> {
                 }
                 answer
             }
-            Err(error) => {
+            Err(Failure { error, log_start }) => {
                 let message = StrBytes::from_string(error.to_string());
-                let mut answer = failed(data.index, error.code()).with_error_message(Some(message));
+                let mut answer =
+                    failed(data.index, error.code()).with_error_message(Some(message)).with_log_start_offset(log_start);
                 if let LogError::BadRecords(records) = &error {
                     answer.record_errors = self.named(records);
                 }
@@ -233,28 +235,30 @@ impl Work<'_> {
         }
     }
 
-    fn try_append(&mut self, topic: &Topic, data: &PartitionProduceData) -> Result<Appended, LogError> {
+    fn try_append(&mut self, topic: &Topic, data: &PartitionProduceData) -> Result<Appended, Failure> {
         if !self.seen.insert((topic.id, data.index)) {
-            return Err(LogError::Refused {
-                code: ResponseError::InvalidRequest,
-                message: "the request names this partition more than once".to_owned(),
-            });
+            let why = "the request names this partition more than once";
+            return Err(refused(ResponseError::InvalidRequest, why).into());
         }
         let partition = self.services.partition(topic, data.index)?;
-        let records = data.records.clone().ok_or_else(|| LogError::Refused {
-            code: ResponseError::InvalidRecord,
-            message: "the request holds no records for this partition".to_owned(),
-        })?;
+        let records =
+            data.records.clone().filter(|records| !records.is_empty()).ok_or_else(|| {
+                refused(ResponseError::InvalidRecord, "the request holds no records for this partition")
+            })?;
         let bytes = records.len() as u64;
         if !self.transactional && is_transactional(&records) {
             return Err(refused(
                 ResponseError::TransactionalIdAuthorizationFailed,
                 "a transactional batch, and the request names no transactional id",
-            ));
+            )
+            .into());
         }
         let verdict = self.verdicts.of(topic.id, data.index);
         let guard = verdict.map_err(|code| refused(code, "the transaction's coordinator does not allow it"))?;
-        let appended = partition.append_verified(records, self.acks, guard)?;
+        let appended = partition.append_verified(records, self.acks, guard).map_err(|error| Failure {
+            log_start: if tells_start(&error) { partition.bounds().log_start } else { -1 },
+            error,
+        })?;
         self.services.metrics.produced(topic.name.as_str(), bytes);
         Ok(appended)
     }
@@ -278,6 +282,31 @@ impl Work<'_> {
         let (host, port) = self.context.advertised.clone();
         NodeEndpoint::default().with_node_id(BrokerId(self.services.config.node_id)).with_host(host).with_port(port)
     }
+}
+
+/// Why a batch was not taken.
+struct Failure {
+    error: LogError,
+    /// Where the log begins, as far as the client is told; -1 otherwise.
+    log_start: Offset,
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self { error, log_start: -1 }
+    }
+}
+
+/// Kafka says where the log begins along with errors that it calls unexpected.
+fn tells_start(error: &LogError) -> bool {
+    !matches!(
+        error.code(),
+        ResponseError::UnknownTopicOrPartition
+            | ResponseError::NotLeaderOrFollower
+            | ResponseError::MessageTooLarge
+            | ResponseError::CorruptMessage
+            | ResponseError::KafkaStorageError
+    )
 }
 
 /// The topic that a request means: by id from version 13 on.

@@ -165,7 +165,7 @@ async fn record(
     results
 }
 
-fn decide(services: &Services, image: &Image, folded: &Folded, wanted: NewTopic) -> Result<Arc<Topic>, TopicError> {
+fn decide(services: &Services, image: &Image, folded: &Folded, mut wanted: NewTopic) -> Result<Arc<Topic>, TopicError> {
     let name = TopicName::parse(&wanted.name)?;
     if image.topics.contains_key(&name) {
         return Err(TopicError::Exists(name));
@@ -186,8 +186,9 @@ fn decide(services: &Services, image: &Image, folded: &Folded, wanted: NewTopic)
         factor if factor >= 1 => factor,
         factor => return Err(TopicError::ReplicationFactor(factor)),
     };
-    for (key, value) in &wanted.configs {
+    for (key, value) in &mut wanted.configs {
         topic_config::validate(key, value).map_err(TopicError::Config)?;
+        *value = topic_config::find(key).map_or_else(String::new, |config| topic_config::normal(config.kind, value));
     }
     topic_config::validate_together(&wanted.configs, &services.topic_defaults(image)).map_err(TopicError::Config)?;
     Ok(Arc::new(Topic { id: Uuid::new_v4(), name, partitions, replication_factor, configs: wanted.configs }))

@@ -167,7 +167,8 @@ impl Admin {
             .collect())
     }
 
-    /// Sets passwords and deletes credentials in one request; one result per user.
+    /// Sets passwords and deletes credentials; one result per user, the first that went wrong. Apache Kafka takes one
+    /// change per user in a request, so that a user's second mechanism goes into a second request.
     pub async fn alter_users(
         &self,
         upserts: Vec<ScramUpsert>,
@@ -177,7 +178,7 @@ impl Admin {
             upsert.check()?;
         }
         // Thousands of hash rounds per password would hold up the runtime's other work.
-        let upsertions = tokio::task::spawn_blocking(move || upserts.iter().map(salted).collect())
+        let upsertions: Vec<_> = tokio::task::spawn_blocking(move || upserts.iter().map(salted).collect())
             .await
             .map_err(|_| Error::Settings("Salting the passwords was interrupted.".to_owned()))?;
         let deletions = deletions
@@ -187,14 +188,45 @@ impl Admin {
                 mechanism: mechanism.to_wire(),
             })
             .collect();
-        let request = AlterUserScramCredentialsRequest { deletions, upsertions };
-        let response: AlterUserScramCredentialsResponse = self.call(ALTER, &request).await?;
-        Ok(response
-            .results
-            .into_iter()
-            .map(|result| (result.user, answer(result.error_code, result.error_message)))
-            .collect())
+        let mut results: BTreeMap<String, Result<()>> = BTreeMap::new();
+        for request in one_change_per_user(deletions, upsertions) {
+            let response: AlterUserScramCredentialsResponse = self.call(ALTER, &request).await?;
+            for result in response.results {
+                let told = results.entry(result.user).or_insert(Ok(()));
+                if told.is_ok() {
+                    *told = answer(result.error_code, result.error_message);
+                }
+            }
+        }
+        Ok(results)
     }
+}
+
+/// As few requests as hold each user's changes one by one; at least one.
+fn one_change_per_user(
+    deletions: Vec<ScramCredentialDeletion>,
+    upsertions: Vec<ScramCredentialUpsertion>,
+) -> Vec<AlterUserScramCredentialsRequest> {
+    let mut requests = vec![AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: Vec::new() }];
+    let mut changes: BTreeMap<String, usize> = BTreeMap::new();
+    let mut place = |user: &str, requests: &mut Vec<AlterUserScramCredentialsRequest>| {
+        let earlier = changes.entry(user.to_owned()).or_default();
+        let at = *earlier;
+        *earlier += 1;
+        if at == requests.len() {
+            requests.push(AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: Vec::new() });
+        }
+        at
+    };
+    for upsertion in upsertions {
+        let at = place(&upsertion.name, &mut requests);
+        requests[at].upsertions.push(upsertion);
+    }
+    for deletion in deletions {
+        let at = place(&deletion.name, &mut requests);
+        requests[at].deletions.push(deletion);
+    }
+    requests
 }
 
 fn salted(upsert: &ScramUpsert) -> ScramCredentialUpsertion {
@@ -223,6 +255,30 @@ mod tests {
         let salted = ScramMechanism::Sha256.salt_password(b"pencil", &salt, 4096);
         let hex: String = salted.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "c4a49510323ab4f952cac1fa99441939e78ea74d6be81ddf7096e87513dc615d");
+    }
+
+    #[test]
+    fn a_request_has_one_change_of_each_user() {
+        let upsert = |user: &str, mechanism| {
+            salted(&ScramUpsert {
+                user: user.into(),
+                mechanism,
+                iterations: DEFAULT_ITERATIONS,
+                password: "hunter2".into(),
+            })
+        };
+        let deletion = ScramCredentialDeletion { name: "bob".to_owned(), mechanism: ScramMechanism::Sha512.to_wire() };
+        let both = [ScramMechanism::Sha256, ScramMechanism::Sha512];
+        let mut upserts: Vec<_> = both.map(|mechanism| upsert("alice", mechanism)).into();
+        upserts.push(upsert("bob", ScramMechanism::Sha256));
+        let requests = one_change_per_user(vec![deletion], upserts);
+        let users = |request: &AlterUserScramCredentialsRequest| {
+            let upserted = request.upsertions.iter().map(|one| one.name.clone());
+            upserted.chain(request.deletions.iter().map(|one| one.name.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(requests.iter().map(users).collect::<Vec<_>>(), [["alice", "bob"], ["alice", "bob"]]);
+        assert_eq!(requests[1].deletions.len(), 1, "a user's new password is there before the old mechanism goes");
+        assert_eq!(one_change_per_user(Vec::new(), Vec::new()).len(), 1);
     }
 
     #[test]

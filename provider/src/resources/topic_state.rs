@@ -85,7 +85,7 @@ pub(crate) fn observed_config(known: &Value, entries: &[ConfigEntry], imported: 
         let Some(entry) = entry(key) else { return value.is_null().then(|| (key.clone(), Value::Null)) };
         match &entry.value {
             // The value holds, wherever it comes from.
-            Some(now) if value.as_str() == Some(now) => Some((key.clone(), value.clone())),
+            Some(now) if value.as_str().is_some_and(|known| same(known, now)) => Some((key.clone(), value.clone())),
             // A sensitive value is never told, so drift in it cannot be seen.
             None if entry.sensitive => Some((key.clone(), value.clone())),
             _ if value.is_null() => Some((key.clone(), Value::Null)),
@@ -94,6 +94,11 @@ pub(crate) fn observed_config(known: &Value, entries: &[ConfigEntry], imported: 
         }
     });
     Value::Map(now.collect())
+}
+
+/// Whether two values mean the same: brokers leave out the spaces around a value and around the items of a list.
+fn same(known: &str, now: &str) -> bool {
+    known.split(',').map(str::trim).eq(now.split(',').map(str::trim))
 }
 
 #[cfg(test)]
@@ -129,9 +134,17 @@ mod tests {
 
     #[test]
     fn drift_shows_in_our_keys_only() {
-        let known = config(&[("kept", "1"), ("changed", "1"), ("reset", "1"), ("inherited", "5"), ("secret", "s")]);
+        let known = config(&[
+            ("kept", "1"),
+            ("spaced", " a, b"),
+            ("changed", "1"),
+            ("reset", "1"),
+            ("inherited", "5"),
+            ("secret", "s"),
+        ]);
         let entries = [
             entry("kept", Some("1"), ConfigSource::Topic),
+            entry("spaced", Some("a,b"), ConfigSource::Topic),
             entry("changed", Some("2"), ConfigSource::Topic),
             entry("reset", Some("9"), ConfigSource::Default),
             // Equal to what we asked for: no difference, wherever the value comes from.
@@ -139,7 +152,8 @@ mod tests {
             entry("secret", None, ConfigSource::Topic),
             entry("foreign", Some("7"), ConfigSource::Topic),
         ];
-        let expected = config(&[("kept", "1"), ("changed", "2"), ("inherited", "5"), ("secret", "s")]);
+        let expected =
+            config(&[("kept", "1"), ("spaced", " a, b"), ("changed", "2"), ("inherited", "5"), ("secret", "s")]);
         assert_eq!(observed_config(&known, &entries, false), expected);
         assert!(observed_config(&Value::Null, &entries, false).is_null());
     }

@@ -1,10 +1,10 @@
-//! `make conformance-kafka`, its first part: the same requests to Apache Kafka and to Lockgate.
+//! `make differential`: the same requests to Apache Kafka and to Lockgate.
 //!
 //! `differential [SCENARIO]…` plays all scenarios, or those that are named.
 
 use anyhow::{Result, ensure};
 use lockgate_tests::differential::scenarios::ALL;
-use lockgate_tests::differential::{Pair, check, compare};
+use lockgate_tests::differential::{Pair, compare};
 
 fn main() -> Result<()> {
     let named: Vec<String> = std::env::args().skip(1).collect();
@@ -15,8 +15,8 @@ fn main() -> Result<()> {
     let scenarios: Vec<_> = ALL.iter().filter(|scenario| chosen(scenario.name)).collect();
     let report = compare(&Pair::start()?, &scenarios)?;
     for (difference, reason) in &report.meant {
-        println!("{} {}: {reason}", difference.step, difference.field);
+        println!("{difference}: {reason}");
     }
     println!("{} steps, {} fields, {} differences as listed", report.steps, report.fields, report.meant.len());
-    check(&report)
+    report.check()
 }

@@ -1,11 +1,14 @@
-//! The list of differences that are meant: `SCENARIO/STEP FIELD: REASON`, one a line, with `*` for any run of characters
-//! in what comes before the reason. Lines that begin with `#` are comments.
+//! The list of differences that are meant. A line that begins without a space is a reason; each indented line below it is a
+//! place where that reason holds: `SCENARIO/STEP FIELD KAFKA -> LOCKGATE`, with `*` for any run of characters. Lines that
+//! begin with `#` are comments.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-/// One entry of the list.
+use super::Difference;
+
+/// One place of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     place: String,
@@ -26,34 +29,56 @@ impl Differences {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let entries = lines.map(|(number, line)| {
-            let (place, reason) =
-                line.split_once(": ").with_context(|| format!("line {} has no reason", number + 1))?;
-            ensure!(place.contains(' '), "line {}: {place:?} is not `SCENARIO/STEP FIELD`", number + 1);
-            ensure!(!reason.trim().is_empty(), "line {} has an empty reason", number + 1);
-            Ok(Entry { place: place.to_owned(), reason: reason.to_owned() })
-        });
-        let entries = entries.collect::<Result<Vec<_>>>()?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut reason: Option<(&str, usize)> = None;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        for (number, line) in lines {
+            let number = number + 1;
+            if !line.starts_with(' ') {
+                ensure!(
+                    reason.is_none_or(|(_, at)| at < entries.len()),
+                    "line {number} follows a reason without places"
+                );
+                reason = Some((line.trim(), entries.len()));
+                continue;
+            }
+            let (reason, _) = reason.with_context(|| format!("line {number} has no reason above it"))?;
+            let place = line.trim();
+            let shaped = place.contains('/') && place.contains(' ') && (place.contains(" -> ") || place.ends_with('*'));
+            ensure!(shaped, "line {number}: {place:?} is not `SCENARIO/STEP FIELD KAFKA -> LOCKGATE`");
+            entries.push(Entry { place: place.to_owned(), reason: reason.to_owned() });
+        }
         Ok(Self { met: vec![false; entries.len()], entries })
     }
 
-    /// The reason why a field may differ there, if any.
-    pub(super) fn reason(&mut self, step: &str, field: &str) -> Option<&str> {
-        let place = format!("{step} {field}");
-        let at = self.entries.iter().position(|entry| fits(&entry.place, &place))?;
-        self.met[at] = true;
-        Some(&self.entries[at].reason)
+    /// The reason why the two may differ there, if any. All places that fit count as met.
+    pub(super) fn reason(&mut self, difference: &Difference) -> Option<&str> {
+        let place = difference.to_string();
+        let mut found = None;
+        for (at, entry) in self.entries.iter().enumerate() {
+            if fits(&entry.place, &place) {
+                self.met[at] = true;
+                found = found.or(Some(entry.reason.as_str()));
+            }
+        }
+        found
     }
 
-    /// Entries of these scenarios that no difference needed.
-    pub(super) fn unneeded(&self, scenarios: &[&str]) -> Vec<&str> {
-        let ran = |entry: &Entry| {
+    /// Places of these scenarios that no difference needed; those with `*` for the scenario when all were played.
+    pub(super) fn unneeded(&self, scenarios: &[&str], all: bool) -> Vec<&str> {
+        let played = |entry: &Entry| {
             let scenario = entry.place.split('/').next().unwrap_or_default();
-            scenarios.iter().any(|ran| fits(scenario, ran))
+            all || scenarios.contains(&scenario)
         };
         let entries = self.entries.iter().zip(&self.met);
-        entries.filter(|(entry, met)| !**met && ran(entry)).map(|(entry, _)| entry.place.as_str()).collect()
+        entries.filter(|(entry, met)| !**met && played(entry)).map(|(entry, _)| entry.place.as_str()).collect()
+    }
+
+    /// Each reason once, in the order of the list.
+    pub(super) fn reasons(&self) -> Vec<&str> {
+        let mut reasons: Vec<_> = self.entries.iter().map(|entry| entry.reason.as_str()).collect();
+        reasons.dedup();
+        reasons
     }
 }
 
@@ -92,15 +117,28 @@ mod tests {
         }
     }
 
+    fn difference(step: &str, field: &str, kafka: &str, lockgate: &str) -> Difference {
+        Difference {
+            step: step.to_owned(),
+            field: field.to_owned(),
+            kafka: Some(kafka.to_owned()),
+            lockgate: Some(lockgate.to_owned()),
+        }
+    }
+
     #[test]
-    fn entries_are_found_and_those_without_use_are_told() {
-        let mut list =
-            Differences::parse("# why\ntopics/create* topics[*].error_code: we are stricter\n\nacls/x y: z\n")
-                .expect("a good list");
-        assert_eq!(list.reason("topics/create v2", "topics[0].error_code"), Some("we are stricter"));
-        assert_eq!(list.reason("topics/create v2", "topics[0].name"), None);
-        assert_eq!(list.unneeded(&["topics"]), Vec::<&str>::new());
-        assert_eq!(list.unneeded(&["topics", "acls"]), ["acls/x y"]);
-        assert!(Differences::parse("topics/create v2").is_err() && Differences::parse("topics x: ").is_err());
+    fn places_are_found_and_those_without_use_are_told() {
+        let text = "# why\nWe are stricter.\n  topics/create* topics[*].error_code 0 -> 17\n\n  acls/x y 1 -> 2\nLater.\n  */z *\n";
+        let mut list = Differences::parse(text).expect("a good list");
+        let stricter = difference("topics/create v2", "topics[\"t\"].error_code", "0", "17");
+        assert_eq!(list.reason(&stricter), Some("We are stricter."));
+        assert_eq!(list.reason(&Difference { lockgate: Some("42".to_owned()), ..stricter }), None, "another code");
+        assert_eq!(list.unneeded(&["topics"], false), Vec::<&str>::new());
+        assert_eq!(list.unneeded(&["topics", "acls"], false), ["acls/x y 1 -> 2"]);
+        assert_eq!(list.unneeded(&["topics", "acls"], true), ["acls/x y 1 -> 2", "*/z *"]);
+        assert_eq!(list.reasons(), ["We are stricter.", "Later."]);
+        for bad in ["  topics/create v2 x 1 -> 2", "Why.\n  topics/create v2 x", "Why.\nBecause.\n  a/b c *"] {
+            assert!(Differences::parse(bad).is_err(), "{bad}");
+        }
     }
 }

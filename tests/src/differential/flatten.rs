@@ -1,15 +1,41 @@
 //! A message as one line for each field, so that two answers are compared field by field.
 //!
-//! Messages are taken in Rust's pretty debug form, the one form that all of them have. Items of a list go by the name or
-//! index that they have, or else by their place among the sorted: the order of topics, configs and members is no part of
-//! what is compared.
+//! Messages are taken in Rust's pretty debug form, the one form that all of them have. Items of a list go by the names or
+//! indexes that they have, or else by their place among the sorted: the order of topics, configs and members is no part of
+//! what is compared. Lists, their items and structs are lines too, so that a missing one is told as a whole.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// What items of lists are known by, where no two have the same.
-const KEYS: [&str; 8] =
-    ["name", "topic", "partition_index", "partition", "partition_id", "api_key", "group_id", "resource_name"];
+/// What items of lists are known by.
+const KEYS: [&str; 22] = [
+    "name",
+    "topic",
+    "topic_name",
+    "partition_index",
+    "partition",
+    "partition_id",
+    "api_key",
+    "group_id",
+    "transactional_id",
+    "resource_type",
+    "resource_name",
+    "pattern_type",
+    "principal",
+    "operation",
+    "permission_type",
+    "entity_type",
+    "key",
+    "user",
+    "mechanism",
+    "source",
+    "broker_id",
+    "node_id",
+];
+/// What stands for the containers themselves.
+const LIST: &str = "list";
+const ITEM: &str = "item";
+const STRUCT: &str = "struct";
 
 /// Path of a field (`topics["orders"].partitions[1].error_code`) → its value.
 pub(super) type Fields = BTreeMap<String, String>;
@@ -38,6 +64,9 @@ pub(super) fn flatten(message: &impl Debug, replace: &mut dyn FnMut(&str, &str) 
 
 /// What a value's first line begins, up to its closing bracket.
 fn parse<'a>(first: &'a str, lines: &mut impl Iterator<Item = &'a str>) -> Tree {
+    if first == "[]" {
+        return Tree::List(Vec::new());
+    }
     let closing = match first.chars().last() {
         Some('{') => '}',
         Some('[') => ']',
@@ -93,34 +122,51 @@ fn collect(tree: &Tree, path: String, fields: &mut Fields) {
         Tree::Leaf(value) if value == "{}" && path.ends_with("unknown_tagged_fields") => {}
         Tree::Leaf(value) => drop(fields.insert(path, value.clone())),
         Tree::Struct(children) => {
+            if !path.is_empty() {
+                fields.entry(path.clone()).or_insert_with(|| STRUCT.to_owned());
+            }
             for (name, child) in children {
                 let dot = if path.is_empty() || name.is_empty() { "" } else { "." };
                 collect(child, format!("{path}{dot}{name}"), fields);
             }
         }
         Tree::List(items) => {
-            fields.insert(format!("{path}.len"), items.len().to_string());
-            let key = KEYS.into_iter().find_map(|key| keys(items, key));
+            fields.insert(path.clone(), LIST.to_owned());
+            let mut times = BTreeMap::new();
             for (at, item) in items.iter().enumerate() {
-                let at = key.as_ref().map_or_else(|| at.to_string(), |keys| keys[at].clone());
-                collect(item, format!("{path}[{at}]"), fields);
+                let known = known_by(item).unwrap_or_else(|| at.to_string());
+                let time = times.entry(known.clone()).and_modify(|time| *time += 1).or_insert(1);
+                let known = if *time == 1 { known } else { format!("{known} #{time}") };
+                let path = format!("{path}[{known}]");
+                fields.insert(path.clone(), ITEM.to_owned());
+                if !matches!(item, Tree::Leaf(_)) {
+                    collect(item, path, fields);
+                }
             }
         }
     }
 }
 
-/// The value of a field in each item, if all have one and no two the same.
-fn keys(items: &[Tree], key: &str) -> Option<Vec<String>> {
-    let value = |item: &Tree| match item {
-        Tree::Struct(fields) => fields.iter().find_map(|(name, value)| match value {
-            Tree::Leaf(value) if name == key => Some(value.clone()),
-            _ => None,
-        }),
-        _ => None,
+/// What an item is known by; a bare value by itself.
+fn known_by(item: &Tree) -> Option<String> {
+    let fields = match item {
+        Tree::Leaf(value) => return Some(value.clone()),
+        Tree::Struct(fields) => fields,
+        Tree::List(_) => return None,
     };
-    let values = items.iter().map(value).collect::<Option<Vec<_>>>()?;
-    let different = values.iter().collect::<std::collections::BTreeSet<_>>().len();
-    (different == values.len()).then_some(values)
+    let value = |key: &&str| {
+        fields.iter().find_map(|(name, value)| match value {
+            Tree::Leaf(value) if name == key && value != "None" => Some(value.clone()),
+            _ => None,
+        })
+    };
+    let values: Vec<_> = KEYS.iter().filter_map(value).collect();
+    (!values.is_empty()).then(|| values.join(" "))
+}
+
+/// How many values there are beside the containers.
+pub(super) fn count(fields: &Fields) -> usize {
+    fields.values().filter(|value| ![LIST, ITEM, STRUCT].contains(&value.as_str())).count()
 }
 
 #[cfg(test)]
@@ -144,7 +190,8 @@ mod tests {
         let mut keep = |_: &str, value: &str| value.to_owned();
         let fields = flatten(&one, &mut keep);
         assert_eq!(fields, flatten(&other, &mut keep));
-        assert_eq!(fields.get("responses.len").map(String::as_str), Some("2"));
+        assert_eq!(fields.get("responses").map(String::as_str), Some(LIST));
+        assert_eq!(fields.get("responses[\"b\"]").map(String::as_str), Some(ITEM));
         assert_eq!(fields.get("responses[\"b\"].error_code").map(String::as_str), Some("0"));
         assert!(fields.values().any(|value| value.contains("a: {")), "{fields:?}");
         assert!(!fields.keys().any(|path| path.contains("tagged")), "{fields:?}");

@@ -1,62 +1,26 @@
 //! One of the two that are compared, and what it answers in a scenario.
 
+use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result};
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, FetchResponse};
 use kafka_protocol::protocol::Request;
 
 use super::Step;
 use super::flatten::{Fields, flatten};
-use crate::broker::{Broker, Options, free_ports};
-use crate::kafka::{Kafka, KafkaOptions};
+use super::settle::Settling;
 use crate::wire::{Connection, Login};
 
+/// The field that tells of a connection that was closed instead of an answer.
+pub(super) const CONNECTION: &str = "connection";
 /// Milliseconds since 1970 are above this; durations are below.
 const TIMES: i64 = 1_000_000_000_000;
-
-/// Both brokers at work, with the same settings.
-pub struct Pair {
-    kafka: Kafka,
-    lockgate: Broker,
-    lockgate_sasl: SocketAddr,
-}
-
-impl Pair {
-    pub fn start() -> Result<Self> {
-        let kafka = Kafka::start(&KafkaOptions {
-            properties: vec![
-                "auto.create.topics.enable=false".to_owned(),
-                "group.initial.rebalance.delay.ms=0".to_owned(),
-            ],
-            ..KafkaOptions::default()
-        })?;
-        let [sasl] = free_ports();
-        let lockgate = Broker::start(&Options {
-            plaintext: true,
-            groups: vec!["initial_rebalance_delay_ms = 0".to_owned()],
-            listener: vec![format!(
-                "\n[[listeners]]\nname = \"sasl\"\nbind = \"127.0.0.1:{sasl}\"\nadvertised = \"localhost:{sasl}\"\n\
-                 protocol = \"SASL_PLAINTEXT\""
-            )],
-            ..Options::default()
-        })?;
-        Ok(Self { kafka, lockgate, lockgate_sasl: SocketAddr::from((Ipv4Addr::LOCALHOST, sasl)) })
-    }
-
-    pub fn kafka(&self, scenario: &'static str) -> Peer {
-        Peer::new("Kafka", scenario, self.kafka.plaintext_address(), self.kafka.sasl_address())
-    }
-
-    pub fn lockgate(&self, scenario: &'static str) -> Peer {
-        Peer::new("Lockgate", scenario, self.lockgate.plaintext_address(), self.lockgate_sasl)
-    }
-
-    /// The ends of both logs, for failures.
-    pub fn log_tails(&self) -> String {
-        format!("{}\n{}", self.kafka.log_tail(), self.lockgate.log_tail())
-    }
-}
 
 /// One broker in one scenario.
 pub struct Peer {
@@ -64,12 +28,14 @@ pub struct Peer {
     scenario: &'static str,
     plain: SocketAddr,
     sasl: SocketAddr,
+    settling: Settling,
     steps: Vec<Step>,
+    asked: BTreeSet<(i16, i16)>,
 }
 
 impl Peer {
-    fn new(name: &'static str, scenario: &'static str, plain: SocketAddr, sasl: SocketAddr) -> Self {
-        Self { name, scenario, plain, sasl, steps: Vec::new() }
+    pub(super) fn new(name: &'static str, scenario: &'static str, plain: SocketAddr, sasl: SocketAddr) -> Self {
+        Self { name, scenario, plain, sasl, settling: Settling::of(plain), steps: Vec::new(), asked: BTreeSet::new() }
     }
 
     pub fn name(&self) -> &'static str {
@@ -102,36 +68,78 @@ impl Peer {
     pub fn ask<R>(&mut self, connection: &mut Connection, step: &str, request: &R, version: i16) -> Result<R::Response>
     where
         R: Request,
-        R::Response: Debug,
+        R::Response: Debug + Clone + 'static,
     {
-        let response = connection.call(request, version).with_context(|| format!("{step} v{version}"))?;
-        let fields = flatten(&response, &mut stand_in);
-        self.keep(format!("{step} v{version}"), fields);
+        let response = self.call(connection, request, version).with_context(|| format!("{step} v{version}"))?;
+        self.keep(format!("{step} v{version}"), fields_of(&response));
         Ok(response)
     }
 
-    /// Asks what closes the connection. An answer is kept as a difference would be.
-    pub fn ask_in_vain<R>(&mut self, connection: &mut Connection, step: &str, request: &R, version: i16)
+    /// Asks, for a scenario that looks at the answer itself.
+    pub fn call<R: Request>(&mut self, connection: &mut Connection, request: &R, version: i16) -> Result<R::Response> {
+        self.settling.before(R::KEY)?;
+        self.asked.insert((R::KEY, version));
+        connection.call(request, version)
+    }
+
+    /// Asks what may close the connection. That is kept like an answer.
+    pub fn ask_in_vain<R>(
+        &mut self,
+        connection: &mut Connection,
+        step: &str,
+        request: &R,
+        version: i16,
+    ) -> Result<Option<R::Response>>
     where
         R: Request,
-        R::Response: Debug,
+        R::Response: Debug + Clone + 'static,
     {
-        let fields = match connection.call(request, version) {
-            Ok(response) => flatten(&response, &mut stand_in),
-            Err(_) => Fields::from([("connection".to_owned(), "closed".to_owned())]),
+        let (response, fields) = match self.call(connection, request, version) {
+            Ok(response) => {
+                let fields = fields_of(&response);
+                (Some(response), fields)
+            }
+            Err(error) if is_closed(&error) => (None, Fields::from([(CONNECTION.to_owned(), "closed".to_owned())])),
+            Err(error) => return Err(error.context(format!("{step} v{version}"))),
         };
         self.keep(format!("{step} v{version}"), fields);
+        Ok(response)
     }
 
     /// Asks as a super user, on a connection of its own, which the question may end.
     pub fn ask_once<R>(&mut self, step: &str, request: &R, version: i16) -> Result<()>
     where
         R: Request,
-        R::Response: Debug,
+        R::Response: Debug + Clone + 'static,
     {
         let mut admin = self.admin()?;
-        self.ask_in_vain(&mut admin, step, request, version);
-        Ok(())
+        self.ask_in_vain(&mut admin, step, request, version).map(drop)
+    }
+
+    /// Asks without keeping the answer, until it is as wanted.
+    pub fn await_answer<R: Request>(
+        &mut self,
+        connection: &mut Connection,
+        request: &R,
+        version: i16,
+        wanted: impl Fn(&R::Response) -> bool,
+    ) -> Result<R::Response> {
+        self.settling.before(ApiKey::ApiVersions as i16)?;
+        let patience = Duration::from_secs(30);
+        crate::until(patience, "the answer that is wanted", || match connection.call(request, version) {
+            Ok(response) => wanted(&response).then_some(Ok(response)),
+            Err(error) => Some(Err(error)),
+        })?
+    }
+
+    /// Waits until the broker has heard of changes that were not asked through the peer.
+    pub fn settle(&self) -> Result<()> {
+        self.settling.settle()
+    }
+
+    /// For requests that a scenario encodes itself.
+    pub fn count(&mut self, key: i16, version: i16) {
+        self.asked.insert((key, version));
     }
 
     /// Keeps something that a scenario found itself.
@@ -144,27 +152,61 @@ impl Peer {
         self.steps.push(Step { name, fields });
     }
 
-    pub fn into_steps(self) -> Vec<Step> {
-        self.steps
+    /// The steps, and which versions (API key, version) were asked.
+    pub(super) fn into_steps(self) -> (Vec<Step>, BTreeSet<(i16, i16)>) {
+        (self.steps, self.asked)
     }
+}
+
+/// Whether the broker ended the connection; anything else that goes wrong is the test's own fault.
+pub(super) fn is_closed(error: &Error) -> bool {
+    let kind = error.root_cause().downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let closed = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    kind.is_some_and(|kind| closed.contains(&kind))
+}
+
+fn fields_of<T: Debug + Clone + 'static>(response: &T) -> Fields {
+    let mut response = response.clone();
+    if let Some(fetched) = (&mut response as &mut dyn Any).downcast_mut::<FetchResponse>() {
+        let partitions = fetched.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+        partitions.filter_map(|partition| partition.records.as_mut()).for_each(forget_epochs);
+    }
+    flatten(&response, &mut stand_in)
+}
+
+/// Takes the leader epoch out of each batch: it is the broker's own, and not covered by the batch's CRC.
+fn forget_epochs(records: &mut Bytes) {
+    let mut bytes = BytesMut::from(&records[..]);
+    let mut at = 0;
+    while let Some(head) = bytes.get_mut(at..at + 16) {
+        let length = i32::from_be_bytes([head[8], head[9], head[10], head[11]]);
+        head[12..16].fill(0);
+        let Ok(length) = usize::try_from(length) else { break };
+        at += 12 + length;
+    }
+    *records = bytes.freeze();
 }
 
 /// What stands for values that differ from one broker, run or moment to the next.
 fn stand_in(name: &str, value: &str) -> String {
     let number = value.parse::<i64>().ok();
     let stand_in = match name {
+        // Kafka says nothing in either way.
+        "error_message" if value == "\"\"" || value == "\"NONE\"" => "None",
         // Each says it in its own words; that something is said is compared.
         "error_message" if value.starts_with('"') => "<message>",
         "cluster_id" if value != "None" => "<cluster>",
         "host" | "client_host" if value != "\"\"" => "<host>",
         "port" if number != Some(-1) => "<port>",
         "producer_id" if number.is_some_and(|id| id >= 0) => "<producer>",
-        "member_id" | "leader" if value.len() > 2 => "<member>",
+        // Ids that a broker gave; "stranger" and the like stay.
+        "member_id" | "leader" if value.len() > 20 => "<member>",
         "session_id" if number != Some(0) => "<session>",
         "auth_bytes" if value != "b\"\"" => "<bytes>",
         "log_dir" => "<folder>",
         "total_bytes" | "usable_bytes" | "partition_size" => "<bytes>",
         "documentation" if value != "None" => "<text>",
+        "finalized_features_epoch" if number != Some(-1) => "<epoch>",
         _ if number.is_some_and(|number| number > TIMES && number != i64::MAX) => "<time>",
         _ if is_uuid(value) => "<uuid>",
         _ => value,
@@ -173,20 +215,28 @@ fn stand_in(name: &str, value: &str) -> String {
 }
 
 fn is_uuid(value: &str) -> bool {
-    uuid::Uuid::parse_str(value).is_ok_and(|id| !id.is_nil())
+    uuid::Uuid::parse_str(value.trim_matches('"')).is_ok_and(|id| !id.is_nil())
 }
 
-/// Fails with what is not listed.
-pub fn check(report: &super::Report) -> Result<()> {
-    let lines: Vec<_> = report
-        .unlisted
-        .iter()
-        .map(|one| {
-            let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
-            format!("{} {}: Kafka {}, Lockgate {}", one.step, one.field, said(&one.kafka), said(&one.lockgate))
-        })
-        .chain(report.unneeded.iter().map(|place| format!("listed, and no difference any more: {place}")))
-        .collect();
-    ensure!(lines.is_empty(), "{} differences are not as listed:\n{}", lines.len(), lines.join("\n"));
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+
+    #[test]
+    fn only_the_epochs_of_batches_are_forgotten() {
+        let batch = |epoch: u8| {
+            let mut batch = Batch { timestamp: 1, ..Batch::of(["a", "b"]) }.encode();
+            batch[15] = epoch;
+            batch
+        };
+        let forgotten = |batches: &[BytesMut]| {
+            let mut records = Bytes::from(batches.concat());
+            forget_epochs(&mut records);
+            records
+        };
+        assert_eq!(forgotten(&[batch(1), batch(2)]), forgotten(&[batch(3), batch(4)]));
+        assert_ne!(forgotten(&[batch(1)]), forgotten(&[batch(1), batch(1)]));
+        assert_eq!(forgotten(&[BytesMut::from(&b"short"[..])]), Bytes::from_static(b"short"));
+    }
 }

@@ -58,7 +58,8 @@ fn lists_grow_and_shrink_from_the_value_in_effect() {
     let subtract = [("cleanup.policy", Edit::Subtract("delete".to_owned()))];
     let compact = CatalogRecord::Topic(topic(&[("cleanup.policy", "compact")]));
     assert_eq!(of_topic(&[("cleanup.policy", "delete,compact")], &subtract, false), Ok(vec![compact]));
-    assert_eq!(of_topic(&[], &subtract, false).expect_err("nothing is left").0, ResponseError::InvalidConfig);
+    let nothing = CatalogRecord::Topic(topic(&[("cleanup.policy", "")]));
+    assert_eq!(of_topic(&[], &subtract, false), Ok(vec![nothing]), "records are kept for good");
 }
 
 #[test]

@@ -9,25 +9,25 @@ use kafka_protocol::protocol::StrBytes;
 use crate::differential::Peer;
 
 /// Codes on the wire.
-const ANY: i8 = 1;
-const TOPIC: i8 = 2;
-const GROUP: i8 = 3;
-const CLUSTER: i8 = 4;
-const LITERAL: i8 = 3;
+pub(super) const ANY: i8 = 1;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const GROUP: i8 = 3;
+pub(super) const CLUSTER: i8 = 4;
+pub(super) const LITERAL: i8 = 3;
 const PREFIXED: i8 = 4;
 const MATCH: i8 = 2;
-const READ: i8 = 3;
+pub(super) const READ: i8 = 3;
 const ALL: i8 = 2;
 const IDEMPOTENT_WRITE: i8 = 12;
 const DENY: i8 = 2;
-const ALLOW: i8 = 3;
+pub(super) const ALLOW: i8 = 3;
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
 /// Type, name, pattern; principal, host; operation, permission.
-type Binding<'a> = (i8, &'a str, i8, &'a str, &'a str, i8, i8);
+pub(super) type Binding<'a> = (i8, &'a str, i8, &'a str, &'a str, i8, i8);
 
 fn creation((kind, name, pattern, principal, host, operation, permission): &Binding) -> AclCreation {
     AclCreation::default()
@@ -40,14 +40,14 @@ fn creation((kind, name, pattern, principal, host, operation, permission): &Bind
         .with_permission_type(*permission)
 }
 
-fn create(bindings: &[Binding]) -> CreateAclsRequest {
+pub(super) fn create(bindings: &[Binding]) -> CreateAclsRequest {
     CreateAclsRequest::default().with_creations(bindings.iter().map(creation).collect())
 }
 
 /// Type, name, pattern; principal, host; operation, permission.
-type Filter<'a> = (i8, Option<&'a str>, i8, Option<&'a str>, Option<&'a str>, i8, i8);
+pub(super) type Filter<'a> = (i8, Option<&'a str>, i8, Option<&'a str>, Option<&'a str>, i8, i8);
 
-fn describe((kind, name, pattern, principal, host, operation, permission): &Filter) -> DescribeAclsRequest {
+pub(super) fn describe((kind, name, pattern, principal, host, operation, permission): &Filter) -> DescribeAclsRequest {
     DescribeAclsRequest::default()
         .with_resource_type_filter(*kind)
         .with_resource_name_filter(name.map(text))
@@ -58,7 +58,7 @@ fn describe((kind, name, pattern, principal, host, operation, permission): &Filt
         .with_permission_type(*permission)
 }
 
-fn delete(filters: &[Filter]) -> DeleteAclsRequest {
+pub(super) fn delete(filters: &[Filter]) -> DeleteAclsRequest {
     let filter = |(kind, name, pattern, principal, host, operation, permission): &Filter| {
         DeleteAclsFilter::default()
             .with_resource_type_filter(*kind)
@@ -74,7 +74,7 @@ fn delete(filters: &[Filter]) -> DeleteAclsRequest {
 
 pub(super) fn filters(peer: &mut Peer) -> Result<()> {
     let mut admin = peer.admin()?;
-    let (user, other) = (format!("User:{}", peer.own("u")), format!("User:{}", peer.own("o")));
+    let [user, other, third] = ["u", "o", "x"].map(|name| format!("User:{}", peer.own(name)));
     let (name, longer) = (peer.own("t"), peer.own("t-longer"));
     let good: [Binding; 6] = [
         (TOPIC, &name, LITERAL, &user, "*", READ, ALLOW),
@@ -88,20 +88,20 @@ pub(super) fn filters(peer: &mut Peer) -> Result<()> {
         peer.ask(&mut admin, "made", &create(&good), version)?;
     }
     let bad: [(&str, Binding); 14] = [
-        ("any type", (ANY, "x", LITERAL, &user, "*", READ, ALLOW)),
-        ("unknown type", (77, "x", LITERAL, &user, "*", READ, ALLOW)),
-        ("empty name", (TOPIC, "", LITERAL, &user, "*", READ, ALLOW)),
-        ("match pattern", (TOPIC, "x", MATCH, &user, "*", READ, ALLOW)),
-        ("any pattern", (TOPIC, "x", ANY, &user, "*", READ, ALLOW)),
-        ("any operation", (TOPIC, "x", LITERAL, &user, "*", ANY, ALLOW)),
-        ("unknown operation", (TOPIC, "x", LITERAL, &user, "*", 77, ALLOW)),
-        ("operation of another type", (TOPIC, "x", LITERAL, &user, "*", IDEMPOTENT_WRITE, ALLOW)),
-        ("any permission", (TOPIC, "x", LITERAL, &user, "*", READ, ANY)),
+        ("any type", (ANY, "x", LITERAL, &third, "*", READ, ALLOW)),
+        ("unknown type", (77, "x", LITERAL, &third, "*", READ, ALLOW)),
+        ("empty name", (TOPIC, "", LITERAL, &third, "*", READ, ALLOW)),
+        ("match pattern", (TOPIC, "x", MATCH, &third, "*", READ, ALLOW)),
+        ("any pattern", (TOPIC, "x", ANY, &third, "*", READ, ALLOW)),
+        ("any operation", (TOPIC, "x", LITERAL, &third, "*", ANY, ALLOW)),
+        ("unknown operation", (TOPIC, "x", LITERAL, &third, "*", 77, ALLOW)),
+        ("operation of another type", (TOPIC, "x", LITERAL, &third, "*", IDEMPOTENT_WRITE, ALLOW)),
+        ("any permission", (TOPIC, "x", LITERAL, &third, "*", READ, ANY)),
         ("principal without a type", (TOPIC, "x", LITERAL, "somebody", "*", READ, ALLOW)),
         ("empty principal", (TOPIC, "x", LITERAL, "", "*", READ, ALLOW)),
-        ("empty host", (TOPIC, "x", LITERAL, &user, "", READ, ALLOW)),
-        ("other cluster", (CLUSTER, "mine", LITERAL, &user, "*", READ, ALLOW)),
-        ("bad topic name", (TOPIC, "a b", LITERAL, &user, "*", READ, ALLOW)),
+        ("empty host", (TOPIC, "x", LITERAL, &third, "", READ, ALLOW)),
+        ("other cluster", (CLUSTER, "mine", LITERAL, &third, "*", READ, ALLOW)),
+        ("bad topic name", (TOPIC, "a b", LITERAL, &third, "*", READ, ALLOW)),
     ];
     for (step, binding) in &bad {
         peer.ask_once(step, &create(&[*binding]), 3)?;
@@ -136,11 +136,14 @@ pub(super) fn filters(peer: &mut Peer) -> Result<()> {
         }
     }
     let no_match: Filter = (TOPIC, Some("nothing"), LITERAL, mine, None, ANY, ANY);
-    peer.ask(&mut admin, "deleted: none", &delete(&[no_match]), 3)?;
+    for version in 1..=3 {
+        peer.ask(&mut admin, "deleted: none", &delete(&[no_match]), version)?;
+    }
     peer.ask_once("deleted: unknown type", &delete(&[cases[14].1]), 3)?;
     peer.ask(&mut admin, "deleted: two filters", &delete(&[cases[2].1, cases[10].1]), 2)?;
     peer.ask(&mut admin, "deleted: the rest", &delete(&[cases[0].1]), 3)?;
     peer.ask(&mut admin, "deleted: the other's", &delete(&[(ANY, None, ANY, Some(&other), None, ANY, ANY)]), 1)?;
+    peer.ask(&mut admin, "deleted: the third's", &delete(&[(ANY, None, ANY, Some(&third), None, ANY, ANY)]), 3)?;
     peer.ask(&mut admin, "deleted: again", &delete(&[cases[0].1]), 3)?;
     Ok(())
 }

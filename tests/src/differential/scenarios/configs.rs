@@ -14,15 +14,15 @@ use kafka_protocol::protocol::StrBytes;
 use super::topics::make;
 use crate::differential::Peer;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const GROUP: i8 = 32;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const GROUP: i8 = 32;
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
+pub(super) fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
     let keys = keys.map(|keys| keys.iter().map(|key| text(key)).collect());
     let resource = DescribeConfigsResource::default()
         .with_resource_type(kind)
@@ -67,12 +67,12 @@ pub(super) fn shown(peer: &mut Peer) -> Result<()> {
 }
 
 /// Kinds of an incremental change, as on the wire.
-const SET: i8 = 0;
+pub(super) const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-fn change(kind: i8, name: &str, edits: &[(&str, i8, Option<&str>)]) -> IncrementalAlterConfigsRequest {
+pub(super) fn change(kind: i8, name: &str, edits: &[(&str, i8, Option<&str>)]) -> IncrementalAlterConfigsRequest {
     let edit = |(name, operation, value): &(&str, i8, Option<&str>)| {
         IncrementalConfig::default().with_name(text(name)).with_config_operation(*operation).with_value(value.map(text))
     };
@@ -83,7 +83,7 @@ fn change(kind: i8, name: &str, edits: &[(&str, i8, Option<&str>)]) -> Increment
     IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
 }
 
-fn replace(kind: i8, name: &str, values: &[(&str, Option<&str>)]) -> AlterConfigsRequest {
+pub(super) fn replace(kind: i8, name: &str, values: &[(&str, Option<&str>)]) -> AlterConfigsRequest {
     let value = |(name, value): &(&str, Option<&str>)| {
         AlterableConfig::default().with_name(text(name)).with_value(value.map(text))
     };

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     BrokerId, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
 };
 
-use super::topics::make;
+use super::topics::{FOREVER, make};
 use crate::batch::{Batch, seal};
 use crate::differential::Peer;
 use crate::requests::{fetch_request, init_producer_id, produce, produce_request, topic_name};
@@ -35,7 +35,7 @@ fn sealed(change: impl Fn(&mut BytesMut)) -> Bytes {
 pub(super) fn produced(peer: &mut Peer) -> Result<()> {
     let mut admin = peer.admin()?;
     let topic = peer.own("t");
-    make(&mut admin, &topic, 2, &[("max.message.bytes", "500")])?;
+    make(&mut admin, &topic, 2, &[("max.message.bytes", "500"), FOREVER])?;
     let large = Batch::of([vec![b'x'; 600]]).encode().freeze();
     let two = [&batch(&["a"])[..], &batch(&["b"])[..]].concat();
     let cases: [(&str, &str, i32, i16, Bytes); 18] = [
@@ -59,7 +59,7 @@ pub(super) fn produced(peer: &mut Peer) -> Result<()> {
         ("a control batch", &topic, 0, -1, sealed(|bytes| bytes[22] |= 0x20)),
     ];
     for (step, topic, partition, acks, batch) in cases {
-        for version in [3, 7, 8, 9, 11, 12] {
+        for version in 3..=12 {
             let request = produce_request(topic, partition, acks, batch.clone());
             peer.ask_once(step, &request, version)?;
         }
@@ -89,7 +89,7 @@ pub(super) fn produced(peer: &mut Peer) -> Result<()> {
 pub(super) fn fetched(peer: &mut Peer) -> Result<()> {
     let mut admin = peer.admin()?;
     let topic = peer.own("t");
-    make(&mut admin, &topic, 2, &[])?;
+    make(&mut admin, &topic, 2, &[FOREVER])?;
     for value in ["a", "b", "c"] {
         produce(&mut admin, &topic, 0, batch(&[value, "x"]))?;
     }
@@ -122,7 +122,7 @@ pub(super) fn fetched(peer: &mut Peer) -> Result<()> {
 pub(super) fn sessions(peer: &mut Peer) -> Result<()> {
     let mut admin = peer.admin()?;
     let topic = peer.own("t");
-    make(&mut admin, &topic, 2, &[])?;
+    make(&mut admin, &topic, 2, &[FOREVER])?;
     produce(&mut admin, &topic, 0, batch(&["a"]))?;
     let request = |session: i32, epoch: i32, partitions: &[i32]| {
         let wanted = partitions.iter().map(|index| {
@@ -160,7 +160,7 @@ pub(super) fn sessions(peer: &mut Peer) -> Result<()> {
 pub(super) fn found(peer: &mut Peer) -> Result<()> {
     let mut admin = peer.admin()?;
     let topic = peer.own("t");
-    make(&mut admin, &topic, 2, &[])?;
+    make(&mut admin, &topic, 2, &[FOREVER])?;
     for (value, after) in [("a", 0), ("b", 10), ("c", 20)] {
         let batch = Batch { timestamp: 1_700_000_000_000 + after, ..Batch::of([value]) };
         produce(&mut admin, &topic, 0, batch.encode().freeze())?;
@@ -220,7 +220,7 @@ pub(super) fn found(peer: &mut Peer) -> Result<()> {
 pub(super) fn deleted(peer: &mut Peer) -> Result<()> {
     let mut admin = peer.admin()?;
     let (topic, compacted) = (peer.own("t"), peer.own("compacted"));
-    make(&mut admin, &topic, 2, &[])?;
+    make(&mut admin, &topic, 2, &[FOREVER])?;
     make(&mut admin, &compacted, 1, &[("cleanup.policy", "compact")])?;
     for value in ["a", "b", "c", "d", "e", "f"] {
         produce(&mut admin, &topic, 0, batch(&[value]))?;

@@ -20,8 +20,10 @@ use crate::until;
 use crate::wire::{Connection, check};
 
 const TIMEOUT_MS: i32 = 15_000;
+/// For records with old timestamps.
+pub(super) const FOREVER: (&str, &str) = ("retention.ms", "-1");
 
-fn topic(name: &str, partitions: i32, replicas: i16) -> CreatableTopic {
+pub(super) fn topic(name: &str, partitions: i32, replicas: i16) -> CreatableTopic {
     CreatableTopic::default()
         .with_name(topic_name(name))
         .with_num_partitions(partitions)
@@ -29,7 +31,7 @@ fn topic(name: &str, partitions: i32, replicas: i16) -> CreatableTopic {
 }
 
 /// Makes a topic without keeping the answer.
-pub(super) fn make(
+pub(in crate::differential) fn make(
     connection: &mut Connection,
     name: &str,
     partitions: i32,
@@ -60,7 +62,7 @@ fn assigned(name: &str, partitions: &[(i32, &[i32])]) -> CreatableTopic {
     topic(name, -1, -1).with_assignments(assignments.collect())
 }
 
-fn request(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
+pub(super) fn request(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
     CreateTopicsRequest::default().with_timeout_ms(TIMEOUT_MS).with_topics(topics)
 }
 
@@ -116,7 +118,7 @@ pub(super) fn create(peer: &mut Peer) -> Result<()> {
     Ok(())
 }
 
-fn growth(name: &str, count: i32, assignments: Option<&[&[i32]]>) -> CreatePartitionsRequest {
+pub(super) fn growth(name: &str, count: i32, assignments: Option<&[&[i32]]>) -> CreatePartitionsRequest {
     let assignments = assignments.map(|all| {
         let assignment = |brokers: &&[i32]| {
             CreatePartitionsAssignment::default().with_broker_ids(brokers.iter().map(|id| BrokerId(*id)).collect())
@@ -153,12 +155,12 @@ pub(super) fn grow(peer: &mut Peer) -> Result<()> {
     Ok(())
 }
 
-fn deletion(names: &[&str]) -> DeleteTopicsRequest {
+pub(super) fn deletion(names: &[&str]) -> DeleteTopicsRequest {
     let names = names.iter().map(|name| topic_name(name));
     DeleteTopicsRequest::default().with_timeout_ms(TIMEOUT_MS).with_topic_names(names.collect())
 }
 
-fn deletion_of(states: &[(Option<&str>, uuid::Uuid)]) -> DeleteTopicsRequest {
+pub(super) fn deletion_of(states: &[(Option<&str>, uuid::Uuid)]) -> DeleteTopicsRequest {
     let states = states.iter().map(|(name, id)| {
         let name: Option<TopicName> = name.map(topic_name);
         DeleteTopicState::default().with_name(name).with_topic_id(*id)
