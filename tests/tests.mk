@@ -38,6 +38,14 @@ test-long: test-deps ## Exactly-once and compaction under a broker that is kille
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --all-targets
 	LOCKGATE_LONGER=$(LONGER) $(CARGO) test $(PROFILE) $(WORKSPACE) --test transactions --test compaction -- --nocapture
 
+# The lifecycle takes all ways to the cluster in `make test`; here every step does.
+.PHONY: provider-access
+provider-access:
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	for access in password certificate tunnel; do \
+		LOCKGATE_ACCESS=$$access $(CARGO) test $(PROFILE) $(WORKSPACE) --test provider || exit 1; \
+	done
+
 .PHONY: provider-size
 provider-size: ## The Terraform provider with 10,000 topics and ACLs, beside terraform_data; SIZE="1000 10" for a quick look
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins

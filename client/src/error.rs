@@ -64,6 +64,19 @@ impl Error {
         }
     }
 
+    /// No ACL allows it.
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::TopicAuthorizationFailed
+                    | ErrorCode::GroupAuthorizationFailed
+                    | ErrorCode::ClusterAuthorizationFailed
+                    | ErrorCode::TransactionalIdAuthorizationFailed
+            )
+        )
+    }
+
     /// The thing named does not exist, and the broker said so in as many words.
     pub fn is_not_found(&self) -> bool {
         matches!(

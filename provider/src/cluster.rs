@@ -4,6 +4,7 @@
 //! Whatever else goes wrong is an error.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lockgate_client::admin::{
@@ -190,6 +191,8 @@ pub struct LiveCluster {
     lists: Arc<Lists>,
     /// What Lockgate thinks of new topics, by all but their names.
     judged: Mutex<HashMap<NewTopic, Result<()>>>,
+    /// A read was refused already.
+    denied: AtomicBool,
 }
 
 impl LiveCluster {
@@ -201,8 +204,17 @@ impl LiveCluster {
             requests: Requests::new(&client, &lists),
             lists,
             judged: Mutex::default(),
+            denied: AtomicBool::new(false),
             client,
         })
+    }
+
+    /// Who may not look at one thing may often look at none: the first refusal is told, and stands for the others.
+    fn refused(&self, error: Error) -> ReadError {
+        match error.is_denied() && self.denied.swap(true, Ordering::SeqCst) {
+            true => ReadError::Told,
+            false => ReadError::One(error),
+        }
     }
 
     /// Lets the cluster judge a new topic. Lockgate judges topics that differ in nothing but their names once; other clusters
@@ -253,7 +265,7 @@ impl Admin for LiveCluster {
         {
             return Ok(Some(found));
         }
-        Ok(described_topic(self, name).await?)
+        described_topic(self, name).await.map_err(|error| self.refused(error))
     }
 
     async fn create_topic(&self, topic: &NewTopic, validate_only: bool) -> Result<Option<TopicInfo>> {

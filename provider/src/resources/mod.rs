@@ -96,6 +96,10 @@ fn refusal(what: &str, error: &Error) -> Diagnostic {
 /// What a failed read says. Nothing when another read has said it for all that share the failure: the operation fails anyway.
 fn unreadable(what: &str, error: &ReadError) -> Diagnostics {
     match error {
+        ReadError::One(error) if error.is_denied() => {
+            let detail = format!("{error} What else this user may not see is left as it is, and not named here.");
+            Diagnostic::error(format!("Could not read {what}"), detail).into()
+        }
         ReadError::One(error) => refusal(&format!("read {what}"), error).into(),
         ReadError::Shared { what, error } => {
             let detail = format!("{error} Nothing that is in it was refreshed.");

@@ -26,6 +26,7 @@ variable "password" {{
 
 resource "lockgate_user" "it" {{
   username            = "alice"
+  mechanisms          = ["SCRAM-SHA-256"]
   password_wo         = var.password
   password_wo_version = {version}
 }}
