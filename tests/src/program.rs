@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::broker::Broker;
 use crate::wire::Login;
 use crate::{longer, until};
 
@@ -32,6 +33,14 @@ pub struct Surroundings {
     pub mechanism: &'static str,
     /// Every topic and group starts with it.
     pub prefix: String,
+}
+
+impl Surroundings {
+    /// A broker without anything in front of it.
+    pub fn of(broker: &Broker, login: Login, mechanism: &'static str, prefix: &str) -> Self {
+        let bootstrap = broker.bootstrap();
+        Self { cut: bootstrap.clone(), bootstrap, ca: broker.ca_path(), login, mechanism, prefix: prefix.to_owned() }
+    }
 }
 
 /// The top folder of the workspace.

@@ -44,14 +44,7 @@ impl Stage {
         for (name, partitions) in topics {
             operator.topic(name, *partitions, &[])?;
         }
-        let surroundings = Surroundings {
-            bootstrap: broker.bootstrap(),
-            cut: broker.bootstrap(),
-            ca: broker.ca_path(),
-            login,
-            mechanism: "SCRAM-SHA-512",
-            prefix: PREFIX.to_owned(),
-        };
+        let surroundings = Surroundings::of(&broker, login, "SCRAM-SHA-512", PREFIX);
         Ok(Self { broker, operator, surroundings })
     }
 

@@ -33,14 +33,7 @@ impl Scene {
         for topic in [TOPIC, "txn-aiokafka"] {
             operator.topic(topic, 1, &[])?;
         }
-        let surroundings = Surroundings {
-            bootstrap: broker.bootstrap(),
-            cut: broker.bootstrap(),
-            ca: broker.ca_path(),
-            login,
-            mechanism: "SCRAM-SHA-512",
-            prefix: PREFIX.to_owned(),
-        };
+        let surroundings = Surroundings::of(&broker, login, "SCRAM-SHA-512", PREFIX);
         Ok(Self { broker, surroundings })
     }
 

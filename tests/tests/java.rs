@@ -51,14 +51,7 @@ impl Scene {
         {
             operator.topic(&format!("{PREFIX}{topic}"), partitions, &[])?;
         }
-        let surroundings = Surroundings {
-            bootstrap: broker.bootstrap(),
-            cut: broker.bootstrap(),
-            ca: broker.ca_path(),
-            login,
-            mechanism: "SCRAM-SHA-512",
-            prefix: PREFIX.to_owned(),
-        };
+        let surroundings = Surroundings::of(&broker, login, "SCRAM-SHA-512", PREFIX);
         Ok(Self { broker, surroundings, extra: vec![format!("LG_SECONDS={PRODUCE_SECONDS}")] })
     }
 

@@ -63,14 +63,7 @@ fn one_mebibyte_a_second_is_kept_in_both_directions() -> Result<()> {
     set(&operator, user(&app.user), "consumer_byte_rate", Some(MIB))?;
     let command: Vec<PathBuf> =
         vec![installed("venv/bin/python")?, workspace().join("tests/clients/python/quota_client.py")];
-    let surroundings = |login: &Login| Surroundings {
-        bootstrap: broker.bootstrap(),
-        cut: broker.bootstrap(),
-        ca: broker.ca_path(),
-        login: login.clone(),
-        mechanism: "SCRAM-SHA-512",
-        prefix: "quota-".to_owned(),
-    };
+    let surroundings = |login: &Login| Surroundings::of(&broker, login.clone(), "SCRAM-SHA-512", "quota-");
     run(&command, &["fill"], &surroundings(&admin_login(&broker)?))?;
     let app = surroundings(&app);
     let rates = thread::scope(|scope| {

@@ -74,14 +74,7 @@ impl Scene {
             operator.allow(user, AclResourceType::Topic, "t-", &operations)?;
             operator.allow(user, AclResourceType::Group, "t-", &[AclOperation::Read])?;
         }
-        let surroundings = Surroundings {
-            bootstrap: self.broker.bootstrap(),
-            cut: self.broker.bootstrap(),
-            ca: self.broker.ca_path(),
-            login: login.clone(),
-            mechanism: "SCRAM-SHA-512",
-            prefix: "t-".to_owned(),
-        };
+        let surroundings = Surroundings::of(&self.broker, login.clone(), "SCRAM-SHA-512", "t-");
         let command = [
             PathBuf::from("/usr/bin/env"),
             PathBuf::from(format!("LG_TOKEN_URL={}", self.issuer.token_url())),

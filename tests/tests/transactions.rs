@@ -38,14 +38,7 @@ fn start(topics: &[&str]) -> Result<(Broker, Surroundings)> {
     for topic in topics {
         operator.topic(&format!("{PREFIX}{topic}"), 3, &[])?;
     }
-    let surroundings = Surroundings {
-        bootstrap: broker.bootstrap(),
-        cut: broker.bootstrap(),
-        ca: broker.ca_path(),
-        login,
-        mechanism: "SCRAM-SHA-512",
-        prefix: PREFIX.to_owned(),
-    };
+    let surroundings = Surroundings::of(&broker, login, "SCRAM-SHA-512", PREFIX);
     Ok((broker, surroundings))
 }
 

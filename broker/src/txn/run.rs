@@ -31,9 +31,10 @@ impl Coordinator {
         self.tasks.wait().await;
     }
 
-    /// Whether some transactions are not served yet, because they are still read from their log.
+    /// Whether some transactions are not served yet, because they are still read from their log. Before there is a log,
+    /// none is.
     pub fn is_loading(&self) -> bool {
-        self.shards.get().is_none_or(|shards| shards.iter().any(|shard| shard.is_loading()))
+        self.shards.get().is_some_and(|shards| shards.iter().any(|shard| shard.is_loading()))
     }
 
     async fn open(&self) {
