@@ -81,7 +81,9 @@ impl Partition {
             return Ok(None);
         };
         let border = now.saturating_sub(config.max_compaction_lag_ms);
-        let due = work.ratio() > config.min_cleanable_dirty_ratio || self.begins_before(handle, &work, border).await?;
+        // Without a maximum nothing is read for it.
+        let due = work.ratio() > config.min_cleanable_dirty_ratio
+            || border > 0 && self.begins_before(handle, &work, border).await?;
         Ok(due.then_some(work))
     }
 
