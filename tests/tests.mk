@@ -114,6 +114,22 @@ $(KAFKA)/server.done: tests/kafka/pom.xml
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(KAFKA)/server
 	@touch $@
 
+# The load generator of librdkafka, which is built for its tests anyway.
+RDKAFKA_PERFORMANCE := $(SUITES)/crates/rdkafka-sys/librdkafka/examples/rdkafka_performance
+
+$(RDKAFKA_PERFORMANCE): $(SUITES)/librdkafka.done
+	$(MAKE) -C $(@D) $(@F) >/dev/null
+
+.PHONY: bench-kafka
+bench-kafka: kafka-deps tools-deps $(RDKAFKA_PERFORMANCE) ## Apache Kafka and the broker side by side, as a table; MIB=256 for a quick look
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/bench-kafka $(MIB)
+
+.PHONY: bench-kafka-write
+bench-kafka-write: kafka-deps tools-deps $(RDKAFKA_PERFORMANCE) ## The same, and the table and the picture go into the docs
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/bench-kafka --write $(MIB)
+
 .PHONY: differential
 differential: kafka-deps ## The same requests to Apache Kafka and to the broker, answers compared field by field
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins

@@ -2,8 +2,9 @@
 //!
 //! A call that finds nothing under way is sent at once. What comes while a request is under way waits for it and goes
 //! together. Whoever was just answered usually has the next thing to ask, as Terraform's workers do: after a request
-//! that served several, the next one waits for as many again, as long as callers keep coming and are not all here. So a
-//! call that is alone never waits, and many calls at once make few requests however quick the cluster is.
+//! that served several, the next one waits until all callers that there were of late are here again. Then the request goes
+//! that has the most callers, of all kinds; those of other kinds wait for the ones that come back from it. So a call that
+//! is alone never waits, and many calls at once make few requests however quick the cluster is.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
@@ -18,7 +19,8 @@ use tokio::time::Instant;
 /// How long after the last call others are still expected: many times what Terraform needs, on a busy machine too, to come
 /// from one resource to the next. It is spent only when workers have found something else to do.
 const QUIET: Duration = Duration::from_millis(100);
-/// Longest that a call is held back while others keep coming: what 256 workers need for a resource each.
+/// Longest that a call is held back while others keep coming, or are being answered: what 256 workers need for a resource
+/// each.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// One call's part of a request.
@@ -42,20 +44,50 @@ pub(crate) type Answers<A> = Result<Vec<Result<A>>>;
 
 type Ask<I, A> = dyn Fn(Vec<I>) -> Pin<Box<dyn Future<Output = Answers<A>> + Send>> + Send + Sync;
 
-/// Everybody who has asked for something and waits for the answer, whatever it is that they asked for. When there are as many
-/// as there were of late, no more will come: Terraform has a fixed number of workers.
+/// Everybody who has asked for something and waits for the answer, whatever it is that they asked for. When as many wait as
+/// there were of late, no more will come: Terraform has a fixed number of workers.
 #[derive(Default)]
 pub(crate) struct Callers {
     count: Mutex<Count>,
-    arrived: Notify,
+    /// Somebody has come, or was answered.
+    changed: Notify,
 }
 
 #[derive(Default)]
 struct Count {
-    waiting: usize,
+    kinds: Vec<Kind>,
+    /// Most callers at a time of late.
     most: usize,
     /// When there were more than ever.
     raised: Option<Instant>,
+}
+
+/// The callers of one kind of request.
+#[derive(Default)]
+struct Kind {
+    /// Their request has not been sent.
+    waiting: usize,
+    /// Their request is under way.
+    asking: usize,
+    /// When that one was sent.
+    sent: Option<Instant>,
+}
+
+impl Kind {
+    /// Those who will come back soon. Nobody waits long for a request that takes long.
+    fn expected(&self) -> usize {
+        if self.sent.is_some_and(|sent| sent.elapsed() < LONGEST_WAIT) { self.asking } else { 0 }
+    }
+}
+
+impl Count {
+    fn waiting(&self) -> usize {
+        self.kinds.iter().map(|kind| kind.waiting).sum()
+    }
+
+    fn expected(&self) -> usize {
+        self.kinds.iter().map(Kind::expected).sum()
+    }
 }
 
 impl Callers {
@@ -63,34 +95,58 @@ impl Callers {
         self.count.lock().expect("nothing panics while it holds the lock")
     }
 
-    fn enter(self: &Arc<Self>) -> Present {
+    /// A place in the count for one more kind of request.
+    fn add_kind(&self) -> usize {
         let mut count = self.count();
-        count.waiting += 1;
-        if count.waiting > count.most {
-            (count.most, count.raised) = (count.waiting, Some(Instant::now()));
+        count.kinds.push(Kind::default());
+        count.kinds.len() - 1
+    }
+
+    fn come(&self, kind: usize) {
+        let mut count = self.count();
+        count.kinds[kind].waiting += 1;
+        let present = count.waiting() + count.expected();
+        if present > count.most {
+            (count.most, count.raised) = (present, Some(Instant::now()));
         }
-        Present(Arc::clone(self))
+        drop(count);
+        self.changed.notify_waiters();
     }
 
-    /// At the start they are still coming, and every one of them is the first of so many.
-    fn all_here(&self) -> bool {
+    fn asked(&self, kind: usize, callers: usize) {
+        let kind = &mut self.count().kinds[kind];
+        kind.waiting -= callers;
+        (kind.asking, kind.sent) = (callers, Some(Instant::now()));
+    }
+
+    fn answered(&self, kind: usize) {
+        self.count().kinds[kind].asking = 0;
+        self.changed.notify_waiters();
+    }
+
+    /// There have been several at a time of late, so one that comes is hardly alone.
+    fn several(&self) -> bool {
+        self.count().most > 1
+    }
+
+    fn some_are_asking(&self) -> bool {
+        self.count().expected() > 0
+    }
+
+    /// All callers wait, and for no other kind of request more of them. At the start they are still coming, and every one of
+    /// them is the first of so many.
+    fn is_turn_of(&self, kind: usize) -> bool {
         let count = self.count();
-        count.waiting >= count.most && count.raised.is_none_or(|at| at.elapsed() > QUIET)
+        let all_here = count.waiting() >= count.most && count.raised.is_none_or(|at| at.elapsed() > QUIET);
+        // Of equals, the last one.
+        let fullest = count.kinds.iter().enumerate().max_by_key(|(_, kind)| kind.waiting);
+        all_here && fullest.is_some_and(|(fullest, _)| fullest == kind)
     }
 
-    /// Nobody has come for a while: those who wait are all that there are, until more come.
+    /// Nobody has come for a while: those who are here are all that there are, until more come.
     fn count_anew(&self) {
         let mut count = self.count();
-        count.most = count.waiting;
-    }
-}
-
-/// A caller until it is answered.
-struct Present(Arc<Callers>);
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.0.count().waiting -= 1;
+        count.most = count.waiting() + count.expected();
     }
 }
 
@@ -103,6 +159,8 @@ struct Shared<I, A> {
     limit: usize,
     queue: Mutex<Queue<I, A>>,
     callers: Arc<Callers>,
+    /// Its place among the callers.
+    kind: usize,
 }
 
 struct Queue<I, A> {
@@ -114,7 +172,12 @@ struct Queue<I, A> {
 struct Waiting<I, A> {
     item: I,
     answer: oneshot::Sender<Result<A>>,
-    present: Present,
+}
+
+impl<I: Item, A> Queue<I, A> {
+    fn weight(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.item.weight()).sum()
+    }
 }
 
 impl<I: Item, A: Send + 'static> Gather<I, A> {
@@ -126,22 +189,22 @@ impl<I: Item, A: Send + 'static> Gather<I, A> {
     {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), at_work: false });
         let send: Box<Ask<I, A>> = Box::new(move |items| Box::pin(send(items)));
-        Self(Arc::new(Shared { send, limit, queue, callers: Arc::clone(callers) }))
+        Self(Arc::new(Shared { send, limit, queue, callers: Arc::clone(callers), kind: callers.add_kind() }))
     }
 
     /// The answer to one item. A caller that goes away harms nobody: the request is made, or goes on, all the same.
     pub(crate) async fn call(&self, item: I) -> Result<A> {
         let (answer, answered) = oneshot::channel();
-        let present = self.0.callers.enter();
         let idle = {
             let mut queue = self.0.queue();
-            queue.waiting.push_back(Waiting { item, answer, present });
+            queue.waiting.push_back(Waiting { item, answer });
+            // While the queue is locked, so that nobody is asked for before being counted.
+            self.0.callers.come(self.0.kind);
             !std::mem::replace(&mut queue.at_work, true)
         };
         if idle {
             tokio::spawn(Arc::clone(&self.0).work());
         }
-        self.0.callers.arrived.notify_waiters();
         answered.await.unwrap_or_else(|_| Err(interrupted()))
     }
 }
@@ -156,31 +219,32 @@ impl<I: Item, A: Send + 'static> Shared<I, A> {
         // Callers that are ready to run at this very moment get in, too.
         tokio::task::yield_now().await;
         loop {
+            if self.callers.several() {
+                self.wait_for_others().await;
+            }
             let Some(batch) = self.take() else { return };
-            let served = batch.len();
-            let (items, callers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.item, (w.answer, w.present))).unzip();
+            let (items, callers) = batch.into_iter().map(|waiting| (waiting.item, waiting.answer)).unzip();
             // In a task of its own, so that a panic ends one request and not everybody's.
             let outcome = tokio::spawn((self.send)(items)).await;
+            // All of them leave before the first can come back.
+            self.callers.answered(self.kind);
             deliver(outcome.unwrap_or_else(|_| Err(interrupted())), callers);
-            let expected = served + self.queue().waiting.len();
-            if expected > 1 {
-                self.wait_for(expected).await;
-            }
         }
     }
 
-    /// Waits until so many calls wait here, or no more are to be expected.
-    async fn wait_for(&self, expected: usize) {
+    /// Waits until it is this kind's turn, or nobody else is to be expected.
+    async fn wait_for_others(&self) {
         let latest = Instant::now() + LONGEST_WAIT;
         loop {
-            let mut arrived = pin!(self.callers.arrived.notified());
-            // From here on no arrival is missed.
-            arrived.as_mut().enable();
-            if self.queue().waiting.len() >= expected.min(self.limit) || self.callers.all_here() {
+            let mut changed = pin!(self.callers.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if self.queue().weight() >= self.limit || self.callers.is_turn_of(self.kind) {
                 return;
             }
-            let until = latest.min(Instant::now() + QUIET);
-            if tokio::time::timeout_at(until, arrived).await.is_err() {
+            // Who is being answered will come back, however long it takes.
+            let until = if self.callers.some_are_asking() { latest } else { latest.min(Instant::now() + QUIET) };
+            if tokio::time::timeout_at(until, changed).await.is_err() {
                 self.callers.count_anew();
                 return;
             }
@@ -207,16 +271,14 @@ impl<I: Item, A: Send + 'static> Shared<I, A> {
         }
         later.append(&mut queue.waiting);
         queue.waiting = later;
+        self.callers.asked(self.kind, batch.len());
         queue.at_work = !batch.is_empty();
         (!batch.is_empty()).then_some(batch)
     }
 }
 
 /// Gives each caller its answer, or all of them the failure of the whole.
-fn deliver<A>(outcome: Answers<A>, callers: Vec<(oneshot::Sender<Result<A>>, Present)>) {
-    // All of them leave before the first can come back.
-    let (callers, present): (Vec<_>, Vec<_>) = callers.into_iter().unzip();
-    drop(present);
+fn deliver<A>(outcome: Answers<A>, callers: Vec<oneshot::Sender<Result<A>>>) {
     let results = match outcome {
         Ok(results) => results,
         Err(error) => callers.iter().map(|_| Err(error.clone())).collect(),
@@ -381,6 +443,34 @@ mod tests {
         }
         let waited = begun.elapsed();
         assert!(waited < 10 * QUIET, "{waited:?} for a hundred rounds; only in the last ones somebody is missing");
+    }
+
+    /// Terraform's workers take resources of all kinds as they come.
+    #[tokio::test]
+    async fn workers_that_ask_now_for_this_and_now_for_that_make_few_requests() {
+        let callers = Arc::default();
+        let (topics, cluster) = Slow::gather_for(100, &callers);
+        let (acls, other) = Slow::gather_for(100, &callers);
+        cluster.turns.add_permits(1000);
+        other.turns.add_permits(1000);
+        let worker = |(seed, name)| {
+            let (topics, acls) = (Arc::clone(&topics), Arc::clone(&acls));
+            tokio::spawn(async move {
+                for round in 0..40_u32 {
+                    let dice = (round * 12 + seed).wrapping_mul(2_654_435_761) >> 31;
+                    let gather = if dice == 0 { &topics } else { &acls };
+                    gather.call(Named(name, 1)).await.expect("made");
+                }
+            })
+        };
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        let workers: Vec<_> = (0..).zip(names).map(worker).collect();
+        for worker in workers {
+            worker.await.expect("no panic");
+        }
+        // Half of the workers in each at best if both kinds went at the same time, two thirds when the fuller one goes first.
+        let requests = cluster.requests().len() + other.requests().len();
+        assert!(requests <= 75, "{requests} requests for 480 calls of twelve workers");
     }
 
     #[tokio::test]

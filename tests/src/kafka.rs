@@ -33,11 +33,13 @@ pub struct KafkaOptions {
     pub heap: &'static str,
     /// Lines for `server.properties`.
     pub properties: Vec<String>,
+    /// A private key and its certificate in one file, PEM: then there is a listener with TLS and SCRAM, too.
+    pub tls: Option<PathBuf>,
 }
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { heap: "512M", properties: Vec::new() }
+        Self { heap: "512M", properties: Vec::new(), tls: None }
     }
 }
 
@@ -47,6 +49,7 @@ pub struct Kafka {
     folder: tempfile::TempDir,
     plain_port: u16,
     sasl_port: u16,
+    tls_port: u16,
     started: Duration,
 }
 
@@ -54,23 +57,31 @@ impl Kafka {
     /// Formats a folder, starts the process and waits until it answers.
     pub fn start(options: &KafkaOptions) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kafka-test-").tempdir()?;
-        let [plain_port, sasl_port, controller_port] = free_ports();
+        let [plain_port, sasl_port, tls_port, controller_port] = free_ports();
+        let (tls_listener, tls_advertised, tls_settings) = match &options.tls {
+            Some(store) => (
+                format!(",SASL_SSL://127.0.0.1:{tls_port}"),
+                format!(",SASL_SSL://localhost:{tls_port}"),
+                format!("ssl.keystore.type=PEM\nssl.keystore.location={}\n", store.display()),
+            ),
+            None => Default::default(),
+        };
         let properties = folder.path().join("server.properties");
         let mut text = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=127.0.0.1:{controller_port}\n\
-             listeners=PLAINTEXT://127.0.0.1:{plain_port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://localhost:{plain_port},SASL_PLAINTEXT://localhost:{sasl_port}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{plain_port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}{tls_listener}\n\
+             advertised.listeners=PLAINTEXT://localhost:{plain_port},SASL_PLAINTEXT://localhost:{sasl_port}{tls_advertised}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT\n\
              controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
              sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n\
-             listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
-             listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             {jaas}{tls_settings}\
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
              super.users=User:ANONYMOUS\nlog.dirs={data}\n\
              offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\noffsets.topic.num.partitions=4\n\
              transaction.state.log.num.partitions=4\n",
+            jaas = jaas(),
             data = folder.path().join("data").display(),
         );
         for line in &options.properties {
@@ -93,7 +104,7 @@ impl Kafka {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut kafka = Self { child, folder, plain_port, sasl_port, started: Duration::ZERO };
+        let mut kafka = Self { child, folder, plain_port, sasl_port, tls_port, started: Duration::ZERO };
         kafka.wait_ready()?;
         kafka.started = began.elapsed();
         Ok(kafka)
@@ -131,6 +142,11 @@ impl Kafka {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.sasl_port))
     }
 
+    /// The listener with TLS and SCRAM, when there is one.
+    pub fn tls_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.tls_port))
+    }
+
     pub fn usage(&self) -> Result<Usage> {
         usage_of(self.child.id())
     }
@@ -149,6 +165,19 @@ impl Drop for Kafka {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// For each listener with users and each mechanism, who takes their passwords.
+fn jaas() -> String {
+    let lines = ["sasl_plaintext", "sasl_ssl"].iter().flat_map(|listener| {
+        ["scram-sha-256", "scram-sha-512"].map(|mechanism| {
+            format!(
+                "listener.name.{listener}.{mechanism}.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \
+                 required;\n"
+            )
+        })
+    });
+    lines.collect()
 }
 
 /// A JVM with Kafka's classes.

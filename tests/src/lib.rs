@@ -4,6 +4,7 @@
 pub mod at_size;
 pub mod batch;
 pub mod bench;
+pub mod bench_kafka;
 pub mod broker;
 pub mod conformance;
 pub mod differential;

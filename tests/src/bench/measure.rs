@@ -31,7 +31,7 @@ impl Cost {
     }
 }
 
-pub(super) fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
@@ -88,7 +88,7 @@ pub(super) fn median<T>(mut runs: Vec<T>, key: impl Fn(&T) -> f64) -> T {
 
 /// Memory that was free for a while is slow to touch on some machines, and that would drown every difference: so the page
 /// cache is filled first, as on a server that has run for a while.
-pub(super) fn fill_page_cache(folder: &Path) -> Result<()> {
+pub(crate) fn fill_page_cache(folder: &Path) -> Result<()> {
     let free = || -> Result<u64> {
         let text = std::fs::read_to_string("/proc/meminfo")?;
         let line = text.lines().find_map(|line| line.strip_prefix("MemFree:")).context("no MemFree")?;

@@ -10,6 +10,7 @@ mod throughput;
 pub mod transactions;
 
 use anyhow::{Context, Result, bail};
+pub(crate) use measure::{fill_page_cache, mib};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// MiB of records per workload of the first table.
