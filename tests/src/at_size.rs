@@ -46,7 +46,7 @@ impl Phase {
 
 const PHASES: [(&str, &[&str]); 3] = [
     ("apply", &["apply", "-auto-approve"]),
-    ("refresh", &["plan", "-refresh-only"]),
+    ("refresh", &["plan", "-refresh-only", "-detailed-exitcode"]),
     ("plan", &["plan", "-detailed-exitcode"]),
 ];
 

@@ -169,8 +169,9 @@ fn to_msgpack(value: &Value, kind: &Type, path: &AttributePath) -> Result<rmpv::
         (Value::Unknown, _) => rmpv::Value::Ext(0, vec![0]),
         (Value::Bool(b), Type::Bool) => rmpv::Value::Boolean(*b),
         (Value::String(s), Type::String) => rmpv::Value::from(s.as_str()),
-        (Value::Number(Number::Int(i)), Type::Number) => rmpv::Value::from(*i),
-        (Value::Number(Number::Decimal(text)), Type::Number) => rmpv::Value::from(text.as_str()),
+        // Always as text: Terraform (1.11) takes an integer of msgpack and the same of its JSON state for different numbers
+        // when it asks whether a refresh has changed anything (`plan -refresh-only -detailed-exitcode`).
+        (Value::Number(number), Type::Number) => rmpv::Value::from(number.to_string()),
         (Value::List(elements), Type::List(element) | Type::Set(element)) => {
             let elements = elements.iter().zip(0..).map(|(e, i)| to_msgpack(e, element, &path.clone().index(i)));
             rmpv::Value::Array(elements.collect::<Result<_, _>>()?)
@@ -302,5 +303,6 @@ mod tests {
         let stored = decode_json(b"12.1", &Type::Number).expect("decodes");
         assert_eq!((&configured, &stored), (&Value::from(12.1), &Value::from(12.1)));
         assert_eq!(encode(&stored, &Type::Number).expect("encodes").msgpack, b"\xa412.1");
+        assert_eq!(encode(&Value::from(3), &Type::Number).expect("encodes").msgpack, b"\xa13");
     }
 }
