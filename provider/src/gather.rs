@@ -16,12 +16,20 @@ use lockgate_client::{Error, Result};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-/// How long after the last call others are still expected: many times what Terraform needs, on a busy machine too, to come
-/// from one resource to the next. It is spent only when workers have found something else to do.
+/// Least time after the last call until nobody else is expected: many times what Terraform needs from one resource to the next.
 const QUIET: Duration = Duration::from_millis(100);
-/// Longest that a call is held back while others keep coming, or are being answered: what 256 workers need for a resource
-/// each.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Most of it for each caller. With tens of thousands of resources Terraform copies all of them for each, one worker at a time,
+/// so that of 256 none may come for seconds.
+const QUIET_EACH: Duration = Duration::from_millis(80);
+/// In between, so many times the longest silence of late after which somebody came all the same. Simulated with resources
+/// that take from 1 to 36 ms and stalls of up to 0.9 s: all but the first and last requests carry two thirds of the callers.
+const SILENCES: u32 = 3;
+/// Longest that a call is held back while others keep coming.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Calls after which a silence is mostly forgotten.
+const MEMORY: u32 = 512;
+/// Longest that others wait for those whose request takes long.
+const LONGEST_ANSWER: Duration = Duration::from_secs(3);
 
 /// One call's part of a request.
 pub(crate) trait Item: Send + 'static {
@@ -60,6 +68,10 @@ struct Count {
     most: usize,
     /// When there were more than ever.
     raised: Option<Instant>,
+    /// When somebody came last, or could come again.
+    last: Option<Instant>,
+    /// Longest time without a call, of late, while there are several callers.
+    silence: Duration,
 }
 
 /// The callers of one kind of request.
@@ -76,7 +88,7 @@ struct Kind {
 impl Kind {
     /// Those who will come back soon. Nobody waits long for a request that takes long.
     fn expected(&self) -> usize {
-        if self.sent.is_some_and(|sent| sent.elapsed() < LONGEST_WAIT) { self.asking } else { 0 }
+        if self.sent.is_some_and(|sent| sent.elapsed() < LONGEST_ANSWER) { self.asking } else { 0 }
     }
 }
 
@@ -87,6 +99,22 @@ impl Count {
 
     fn expected(&self) -> usize {
         self.kinds.iter().map(Kind::expected).sum()
+    }
+
+    fn came(&mut self, now: Instant) {
+        let Some(last) = self.last.replace(now).filter(|_| self.most > 1) else { return };
+        let silence = now - last;
+        // A longer one counts at once, and is forgotten after some rounds.
+        let shorter = self.silence.saturating_sub(silence) / MEMORY;
+        self.silence = silence.min(self.longest_quiet()).max(self.silence - shorter);
+    }
+
+    fn longest_quiet(&self) -> Duration {
+        QUIET_EACH * u32::try_from(self.most).unwrap_or(u32::MAX)
+    }
+
+    fn quiet(&self) -> Duration {
+        (self.silence * SILENCES).min(self.longest_quiet()).max(QUIET)
     }
 }
 
@@ -105,9 +133,10 @@ impl Callers {
     fn come(&self, kind: usize) {
         let mut count = self.count();
         count.kinds[kind].waiting += 1;
-        let present = count.waiting() + count.expected();
+        let (present, now) = (count.waiting() + count.expected(), Instant::now());
+        count.came(now);
         if present > count.most {
-            (count.most, count.raised) = (present, Some(Instant::now()));
+            (count.most, count.raised) = (present, Some(now));
         }
         drop(count);
         self.changed.notify_waiters();
@@ -120,7 +149,10 @@ impl Callers {
     }
 
     fn answered(&self, kind: usize) {
-        self.count().kinds[kind].asking = 0;
+        let mut count = self.count();
+        count.kinds[kind].asking = 0;
+        count.last = Some(Instant::now());
+        drop(count);
         self.changed.notify_waiters();
     }
 
@@ -129,15 +161,17 @@ impl Callers {
         self.count().most > 1
     }
 
-    fn some_are_asking(&self) -> bool {
-        self.count().expected() > 0
+    /// How long to wait for the next change. Who is being answered will come back, however long it takes.
+    fn patience(&self) -> Duration {
+        let count = self.count();
+        if count.expected() > 0 { LONGEST_ANSWER } else { count.quiet() }
     }
 
     /// All callers wait, and for no other kind of request more of them. At the start they are still coming, and every one of
     /// them is the first of so many.
     fn is_turn_of(&self, kind: usize) -> bool {
         let count = self.count();
-        let all_here = count.waiting() >= count.most && count.raised.is_none_or(|at| at.elapsed() > QUIET);
+        let all_here = count.waiting() >= count.most && count.raised.is_none_or(|at| at.elapsed() >= count.quiet());
         // Of equals, the last one.
         let fullest = count.kinds.iter().enumerate().max_by_key(|(_, kind)| kind.waiting);
         all_here && fullest.is_some_and(|(fullest, _)| fullest == kind)
@@ -232,7 +266,7 @@ impl<I: Item, A: Send + 'static> Shared<I, A> {
         }
     }
 
-    /// Waits until it is this kind's turn, or nobody else is to be expected.
+    /// Waits until it is this kind's turn, or nothing waits any more.
     async fn wait_for_others(&self) {
         let latest = Instant::now() + LONGEST_WAIT;
         loop {
@@ -242,12 +276,14 @@ impl<I: Item, A: Send + 'static> Shared<I, A> {
             if self.queue().weight() >= self.limit || self.callers.is_turn_of(self.kind) {
                 return;
             }
-            // Who is being answered will come back, however long it takes.
-            let until = if self.callers.some_are_asking() { latest } else { latest.min(Instant::now() + QUIET) };
-            if tokio::time::timeout_at(until, changed).await.is_err() {
-                self.callers.count_anew();
+            let until = latest.min(Instant::now() + self.callers.patience());
+            if tokio::time::timeout_at(until, changed).await.is_ok() {
+                continue;
+            }
+            if Instant::now() >= latest || self.queue().waiting.is_empty() {
                 return;
             }
+            self.callers.count_anew();
         }
     }
 
