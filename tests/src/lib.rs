@@ -2,9 +2,11 @@
 //! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
 pub mod at_size;
+pub mod authority;
 pub mod batch;
 pub mod bench;
 pub mod broker;
+pub mod claims;
 pub mod conformance;
 pub mod differential;
 pub mod issuer;
@@ -22,6 +24,7 @@ pub mod scram;
 pub mod segments;
 pub mod state_server;
 pub mod terraform;
+pub mod tools;
 pub mod volume;
 pub mod wire;
 

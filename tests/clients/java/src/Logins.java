@@ -8,12 +8,14 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.security.auth.callback.Callback;
 import javax.security.auth.login.AppConfigurationEntry;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.SslAuthenticationException;
 import org.apache.kafka.common.security.auth.AuthenticateCallbackHandler;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerToken;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerTokenCallback;
@@ -48,12 +50,30 @@ final class Logins {
         return produceForAWhile() + " records";
     }
 
+    /** The key and the certificate of LG_KEYSTORE in place of a password; without it there is neither. */
+    private static String[] byCertificate() {
+        String store = System.getenv("LG_KEYSTORE");
+        return store == null
+                ? new String[] {"security.protocol", "SSL"}
+                : new String[] {
+                    "security.protocol", "SSL", "ssl.keystore.type", "PEM", "ssl.keystore.location", store,
+                };
+    }
+
     static String certificate() throws Exception {
-        String[] settings = {
-            "ssl.keystore.type", "PEM", "ssl.keystore.location", System.getenv("LG_KEYSTORE"),
-            "security.protocol", Settings.get("LG_PROTOCOL", "SSL"),
-        };
-        return produceForAWhile(settings) + " records";
+        return produceForAWhile(byCertificate()) + " records";
+    }
+
+    /** A client that the broker does not let in is told so, instead of trying until its time is over. */
+    static String refusedCertificate() throws Exception {
+        try {
+            produceForAWhile(byCertificate());
+        } catch (ExecutionException failed) {
+            Throwable cause = failed.getCause();
+            Settings.check(cause instanceof SslAuthenticationException, "refused with " + cause);
+            return cause + ", for " + cause.getCause();
+        }
+        throw new AssertionError("records are taken");
     }
 
     /** Fetches tokens from LG_TOKEN_URL. */

@@ -1,0 +1,106 @@
+//! What tools print, line by line: what stands for values that differ between brokers and runs, and where two outputs
+//! differ.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Patterns, and what stands for what fits them.
+static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
+    let table = [
+        // Ids that are 16 bytes in base64.
+        (r"(TopicId: |Cluster ID: )[A-Za-z0-9_-]{22}", "$1<id>"),
+        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
+        // Milliseconds since 1970, from 2020 on.
+        (r"\b(1[6-9]|[2-9][0-9])[0-9]{11}\b", "<time>"),
+        (r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9][:.,][0-9]{3}\b", "<time>"),
+        // What has taken so long, and how much that is in a second.
+        (r"\b[0-9]+[.,][0-9]+\b", "<figure>"),
+        (r" {2,}|\t", " "),
+    ];
+    table.into_iter().map(|(pattern, with)| (Regex::new(pattern).expect("a good pattern"), with)).collect()
+});
+
+/// Lines without what has to differ. Columns are as wide as their longest entry, so runs of spaces count as one.
+pub(super) fn lines(text: &str, own: &[(&str, &str)]) -> Vec<String> {
+    let mut text = text.to_owned();
+    for (value, stand_in) in own {
+        text = text.replace(value, stand_in);
+    }
+    let plain = |line: &str| {
+        STAND_INS
+            .iter()
+            .fold(Cow::from(line), |line, (pattern, with)| Cow::from(pattern.replace_all(&line, *with).into_owned()))
+            .trim_end()
+            .to_owned()
+    };
+    text.lines().map(plain).filter(|line| !line.is_empty()).collect()
+}
+
+/// Where two outputs differ: lines that only one has, in the order in which they are, those of the same place beside each
+/// other.
+pub(super) fn differing(kafka: &[String], lockgate: &[String]) -> Vec<(Option<String>, Option<String>)> {
+    let common = common(kafka, lockgate);
+    let mut found = Vec::new();
+    let (mut one, mut other) = (0, 0);
+    for (next_one, next_other) in common.into_iter().chain([(kafka.len(), lockgate.len())]) {
+        let (mine, yours) = (&kafka[one..next_one], &lockgate[other..next_other]);
+        for at in 0..mine.len().max(yours.len()) {
+            found.push((mine.get(at).cloned(), yours.get(at).cloned()));
+        }
+        (one, other) = (next_one + 1, next_other + 1);
+    }
+    found
+}
+
+/// Places of a longest common subsequence.
+fn common(one: &[String], other: &[String]) -> Vec<(usize, usize)> {
+    let mut longest = vec![vec![0u32; other.len() + 1]; one.len() + 1];
+    for at in (0..one.len()).rev() {
+        for there in (0..other.len()).rev() {
+            longest[at][there] = if one[at] == other[there] {
+                longest[at + 1][there + 1] + 1
+            } else {
+                longest[at + 1][there].max(longest[at][there + 1])
+            };
+        }
+    }
+    let (mut at, mut there, mut pairs) = (0, 0, Vec::new());
+    while at < one.len() && there < other.len() {
+        if one[at] == other[there] {
+            pairs.push((at, there));
+            (at, there) = (at + 1, there + 1);
+        } else if longest[at + 1][there] >= longest[at][there + 1] {
+            at += 1;
+        } else {
+            there += 1;
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_to_differ_is_replaced() {
+        let text =
+            "Topic: t\tTopicId: dF7nsD2fQXeRq1XzZ3m0_g\tPartitionCount: 3\n\nat localhost:1234  x\n1733000000000 12\n";
+        let expected = ["Topic: t TopicId: <id> PartitionCount: 3", "at <broker> x", "<time> 12"];
+        assert_eq!(lines(text, &[("localhost:1234", "<broker>")]), expected);
+        assert_eq!(lines("10.75 MB/s, 3 records", &[]), ["<figure> MB/s, 3 records"]);
+    }
+
+    #[test]
+    fn only_lines_that_differ_are_told() {
+        let text = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let told = |one: &[&str], other: &[&str]| differing(&text(one), &text(other));
+        let some = |line: &str| Some(line.to_owned());
+        assert_eq!(told(&["a", "b", "c"], &["a", "b", "c"]), []);
+        assert_eq!(told(&["a", "b", "c"], &["a", "x", "c"]), [(some("b"), some("x"))]);
+        assert_eq!(told(&["a", "c"], &["a", "b", "c", "d"]), [(None, some("b")), (None, some("d"))]);
+        assert_eq!(told(&["a", "b"], &["b", "a"]), [(some("a"), None), (None, some("a"))]);
+    }
+}
