@@ -9,6 +9,9 @@ use regex::Regex;
 /// Patterns, and what stands for what fits them.
 static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let table = [
+        // Each says in its own words what is wrong; that something is said is compared, and which error it is.
+        (r"(errors\.[A-Za-z]+Exception): .+", "$1: <message>"),
+        (r"^(Error while executing [a-z]+ command) ?: .+", "$1: <message>"),
         // Ids that are 16 bytes in base64.
         (r"(TopicId: |Cluster ID: )[A-Za-z0-9_-]{22}", "$1<id>"),
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
@@ -22,7 +25,7 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     table.into_iter().map(|(pattern, with)| (Regex::new(pattern).expect("a good pattern"), with)).collect()
 });
 
-/// Lines without what has to differ. Columns are as wide as their longest entry, so runs of spaces count as one.
+/// Lines without what has to differ and without the tools' own stack traces. Columns are as wide as their longest entry, so runs of spaces count as one.
 pub(super) fn lines(text: &str, own: &[(&str, &str)]) -> Vec<String> {
     let mut text = text.to_owned();
     for (value, stand_in) in own {
@@ -35,7 +38,18 @@ pub(super) fn lines(text: &str, own: &[(&str, &str)]) -> Vec<String> {
             .trim_end()
             .to_owned()
     };
-    text.lines().map(plain).filter(|line| !line.is_empty()).collect()
+    // The tool prints quotas in the order of a map that it fills as they come.
+    let ordered = |line: String| match line.strip_prefix("Quota configs for").and_then(|rest| rest.split_once(" are "))
+    {
+        Some((whose, quotas)) => {
+            let mut quotas: Vec<_> = quotas.split(", ").collect();
+            quotas.sort_unstable();
+            format!("Quota configs for{whose} are {}", quotas.join(", "))
+        }
+        None => line,
+    };
+    let traced = |line: &&str| line.starts_with("\tat ") || line.starts_with("\t... ");
+    text.lines().filter(|line| !traced(line)).map(plain).map(ordered).filter(|line| !line.is_empty()).collect()
 }
 
 /// Where two outputs differ: lines that only one has, in the order in which they are, those of the same place beside each
@@ -90,6 +104,8 @@ mod tests {
             "Topic: t\tTopicId: dF7nsD2fQXeRq1XzZ3m0_g\tPartitionCount: 3\n\nat localhost:1234  x\n1733000000000 12\n";
         let expected = ["Topic: t TopicId: <id> PartitionCount: 3", "at <broker> x", "<time> 12"];
         assert_eq!(lines(text, &[("localhost:1234", "<broker>")]), expected);
+        let refusal = "o.a.k.common.errors.InvalidTopicException: topic `a b`\n\tat java.base/java.lang.X\n";
+        assert_eq!(lines(refusal, &[]), ["o.a.k.common.errors.InvalidTopicException: <message>"]);
         assert_eq!(lines("10.75 MB/s, 3 records", &[]), ["<figure> MB/s, 3 records"]);
     }
 
