@@ -13,7 +13,7 @@ fn tools_print_what_they_print_with_apache_kafka_but_for_what_is_listed() -> Res
     let pair = Pair::start()?;
     let report = compare(&pair, &scenarios).with_context(|| pair.log_tails())?;
     report.check()?;
-    ensure!(report.fields > 500, "only {} lines were compared", report.fields);
+    ensure!(report.fields > 200, "only {} lines were compared", report.fields);
     Ok(())
 }
 

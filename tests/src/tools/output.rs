@@ -18,8 +18,7 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         // Milliseconds since 1970, from 2020 on.
         (r"\b(1[6-9]|[2-9][0-9])[0-9]{11}\b", "<time>"),
         (r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9][:.,][0-9]{3}\b", "<time>"),
-        // What has taken so long, and how much that is in a second.
-        (r"\b[0-9]+[.,][0-9]+\b", "<figure>"),
+        (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
         (r" {2,}|\t", " "),
     ];
     table.into_iter().map(|(pattern, with)| (Regex::new(pattern).expect("a good pattern"), with)).collect()
@@ -52,19 +51,32 @@ pub(super) fn lines(text: &str, own: &[(&str, &str)]) -> Vec<String> {
     text.lines().filter(|line| !traced(line)).map(plain).map(ordered).filter(|line| !line.is_empty()).collect()
 }
 
-/// Where two outputs differ: lines that only one has, in the order in which they are, those of the same place beside each
-/// other.
+/// Where two outputs differ: lines that only one has, in the order in which they are. Two about the same setting stand beside
+/// each other, and otherwise those of the same place.
 pub(super) fn differing(kafka: &[String], lockgate: &[String]) -> Vec<(Option<String>, Option<String>)> {
     let common = common(kafka, lockgate);
     let mut found = Vec::new();
     let (mut one, mut other) = (0, 0);
     for (next_one, next_other) in common.into_iter().chain([(kafka.len(), lockgate.len())]) {
-        let (mine, yours) = (&kafka[one..next_one], &lockgate[other..next_other]);
-        for at in 0..mine.len().max(yours.len()) {
-            found.push((mine.get(at).cloned(), yours.get(at).cloned()));
-        }
+        found.extend(beside(&kafka[one..next_one], &lockgate[other..next_other]));
         (one, other) = (next_one + 1, next_other + 1);
     }
+    found
+}
+
+fn beside(kafka: &[String], lockgate: &[String]) -> Vec<(Option<String>, Option<String>)> {
+    let setting = |line: &str| line.split_once('=').map(|(setting, _)| setting.to_owned());
+    let (mut found, mut left) = (Vec::new(), Vec::new());
+    let mut rest = lockgate.to_vec();
+    for line in kafka {
+        let same = |other: &String| setting(other).is_some_and(|name| setting(line) == Some(name));
+        match rest.iter().position(same) {
+            Some(at) => found.push((Some(line.clone()), Some(rest.remove(at)))),
+            None => left.push(line.clone()),
+        }
+    }
+    let places = left.len().max(rest.len());
+    found.extend((0..places).map(|at| (left.get(at).cloned(), rest.get(at).cloned())));
     found
 }
 
@@ -106,7 +118,10 @@ mod tests {
         assert_eq!(lines(text, &[("localhost:1234", "<broker>")]), expected);
         let refusal = "o.a.k.common.errors.InvalidTopicException: topic `a b`\n\tat java.base/java.lang.X\n";
         assert_eq!(lines(refusal, &[]), ["o.a.k.common.errors.InvalidTopicException: <message>"]);
-        assert_eq!(lines("10.75 MB/s, 3 records", &[]), ["<figure> MB/s, 3 records"]);
+        assert_eq!(
+            lines("Quota configs for user-principal 'u' are b=2.0, a=1.5", &[]),
+            ["Quota configs for user-principal 'u' are a=1.5, b=2.0"]
+        );
     }
 
     #[test]
@@ -117,6 +132,7 @@ mod tests {
         assert_eq!(told(&["a", "b", "c"], &["a", "b", "c"]), []);
         assert_eq!(told(&["a", "b", "c"], &["a", "x", "c"]), [(some("b"), some("x"))]);
         assert_eq!(told(&["a", "c"], &["a", "b", "c", "d"]), [(None, some("b")), (None, some("d"))]);
+        assert_eq!(told(&["a=1", "b=1"], &["b=2"]), [(some("b=1"), some("b=2")), (some("a=1"), None)]);
         assert_eq!(told(&["a", "b"], &["b", "a"]), [(some("a"), None), (None, some("a"))]);
     }
 }

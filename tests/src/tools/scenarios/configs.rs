@@ -91,7 +91,7 @@ pub(super) fn of_users(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-configs --alter --user @alice --delete-config SCRAM-SHA-512",
         "kafka-configs --describe --user @alice",
         "kafka-configs --alter --user @alice --add-config 'SCRAM-SHA-256=[iterations=100,password=secret]'",
-        "kafka-configs --alter --user @alice --add-config 'SCRAM-SHA-256=[iterations=99999,password=secret]'",
+        "kafka-configs --alter --user @alice --add-config 'SCRAM-SHA-256=[iterations=20000,password=secret]'",
         "kafka-configs --alter --user @alice --add-config 'SCRAM-SHA-256=[password=]'",
         "kafka-configs --alter --user @alice --add-config 'SCRAM-SHA-1=[password=secret]'",
         "kafka-configs --alter --user @alice --add-config 'SCRAM-SHA-256=secret'",

@@ -1,5 +1,10 @@
 //! `kafka-consumer-groups` and `kafka-groups`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
@@ -19,6 +24,8 @@ use crate::wire::{Connection, check};
 
 /// Version of the consumers' own messages inside JoinGroup and SyncGroup.
 const CONSUMER_VERSION: i16 = 1;
+/// Between two heartbeats.
+const BEAT: Duration = Duration::from_secs(2);
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -59,29 +66,61 @@ fn join(connection: &mut Connection, group: &str, topic: &str) -> Result<()> {
     check(connection.call(&request, 3)?.error_code, "SyncGroup")
 }
 
-/// Joins a group of the consumer protocol (KIP-848) as its only member, until it owns what it is given.
-fn enter(connection: &mut Connection, group: &str, topic: &str) -> Result<()> {
-    let beat = |epoch: i32| {
-        ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(GroupId(text(group)))
-            .with_member_id(text("AAAAAAAAAAAAAAAAAAAAAA"))
-            .with_member_epoch(epoch)
-            .with_rebalance_timeout_ms(300_000)
-            .with_subscribed_topic_names(Some(vec![topic_name(topic)]))
-    };
-    let entered = connection.call(&beat(0).with_topic_partitions(Some(Vec::new())), 1)?;
-    check(entered.error_code, "ConsumerGroupHeartbeat")?;
-    let assignment = entered.assignment.context("no assignment")?;
-    let owned = assignment.topic_partitions.into_iter().map(|assigned| {
-        TopicPartitions::default().with_topic_id(assigned.topic_id).with_partitions(assigned.partitions)
-    });
-    let owning = beat(entered.member_epoch).with_topic_partitions(Some(owned.collect()));
-    check(connection.call(&owning, 1)?.error_code, "ConsumerGroupHeartbeat")
+/// The only member of a group of the consumer protocol (KIP-848). It beats until it is dropped: the broker sets how long a
+/// silent member stays.
+struct Member {
+    stop: Arc<AtomicBool>,
+    beating: Option<JoinHandle<()>>,
+}
+
+impl Member {
+    /// Joins, and owns what it is given.
+    fn enter(mut connection: Connection, group: &str, topic: &str) -> Result<Self> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        let beat = move |epoch: i32| {
+            ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(GroupId(text(&group)))
+                .with_member_id(text("AAAAAAAAAAAAAAAAAAAAAA"))
+                .with_member_epoch(epoch)
+                .with_rebalance_timeout_ms(300_000)
+                .with_subscribed_topic_names(Some(vec![topic_name(&topic)]))
+        };
+        let entered = connection.call(&beat(0).with_topic_partitions(Some(Vec::new())), 1)?;
+        check(entered.error_code, "ConsumerGroupHeartbeat")?;
+        let assignment = entered.assignment.context("no assignment")?;
+        let owned = assignment.topic_partitions.into_iter().map(|assigned| {
+            TopicPartitions::default().with_topic_id(assigned.topic_id).with_partitions(assigned.partitions)
+        });
+        let owning = beat(entered.member_epoch).with_topic_partitions(Some(owned.collect()));
+        check(connection.call(&owning, 1)?.error_code, "ConsumerGroupHeartbeat")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = stop.clone();
+        let beating = thread::spawn(move || {
+            while !stopping.load(Ordering::Relaxed) && connection.call(&owning, 1).is_ok() {
+                thread::park_timeout(BEAT);
+            }
+        });
+        Ok(Self { stop, beating: Some(beating) })
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(beating) = self.beating.take() {
+            beating.thread().unpark();
+            let _ = beating.join();
+        }
+    }
 }
 
 /// A topic with records, and a group that has read some of them.
 fn prepare(stage: &mut Stage<'_>, group: &str) -> Result<Connection> {
-    stage.run(&["kafka-topics --create --topic @t --partitions 2", "kafka-topics --create --topic @other"])?;
+    // Records of 2023 would be beyond their retention.
+    stage.run(&[
+        "kafka-topics --create --topic @t --partitions 2 --config retention.ms=-1",
+        "kafka-topics --create --topic @other --config retention.ms=-1",
+    ])?;
     let mut admin = stage.admin()?;
     write(&mut admin, &stage.own("t"), 0, 10)?;
     write(&mut admin, &stage.own("t"), 1, 4)?;
@@ -97,7 +136,7 @@ pub(super) fn described(stage: &mut Stage<'_>) -> Result<()> {
     let topic = stage.own("t");
     let (classic, consumer) = (stage.own("classic"), stage.own("consumer"));
     join(&mut admin, &classic, &topic)?;
-    enter(&mut admin, &consumer, &topic)?;
+    let _member = Member::enter(stage.admin()?, &consumer, &topic)?;
     stage.run_unordered(&[
         "kafka-consumer-groups --list",
         "kafka-consumer-groups --list --state",

@@ -35,5 +35,4 @@ pub const ALL: &[Scenario] = &[
 ];
 
 /// Those that `make test` plays.
-pub const SHORT: &[&str] =
-    &["topics", "topic-configs", "users", "acls", "groups", "groups-reset", "records", "console"];
+pub const SHORT: &[&str] = &["topics", "topic-configs", "groups-deleted", "transactions"];

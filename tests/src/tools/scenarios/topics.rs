@@ -50,7 +50,7 @@ pub(super) fn refused(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-topics --create --topic @a --partitions -3",
         "kafka-topics --create --topic @a --partitions many",
         "kafka-topics --create --topic @a --replication-factor 0",
-        "kafka-topics --create --topic @a --replication-factor 3",
+        "kafka-topics --create --topic @r --replication-factor 3",
         "kafka-topics --create --topic @a --replica-assignment 7",
         "kafka-topics --create --topic @a --replica-assignment 1:1",
         "kafka-topics --create --topic @a --replica-assignment 1 --partitions 1",
