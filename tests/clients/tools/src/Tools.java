@@ -21,11 +21,8 @@ import org.apache.kafka.common.utils.Exit;
 public final class Tools {
     /** What `Exit.exit` throws instead of ending the JVM; an Error, so that tools do not take it for a failure of theirs. */
     private static final class Exited extends Error {
-        final int status;
-
-        Exited(int status, String message) {
+        Exited(String message) {
             super(message, null, false, false);
-            this.status = status;
         }
     }
 
@@ -76,18 +73,22 @@ public final class Tools {
 
     private static void exit(int code, String message) {
         end(code);
-        throw new Exited(code, message);
+        throw new Exited(message);
     }
 
     /** The first exit counts; what a tool prints on the way out, a real one would not have printed. */
     private static synchronized void end(int code) {
         if (status == null) {
-            System.out.flush();
-            System.err.flush();
             status = code;
-            OUT.target = OutputStream.nullOutputStream();
-            ERR.target = OutputStream.nullOutputStream();
+            print(OutputStream.nullOutputStream(), OutputStream.nullOutputStream());
         }
+    }
+
+    private static void print(OutputStream out, OutputStream err) {
+        System.out.flush();
+        System.err.flush();
+        OUT.target = out;
+        ERR.target = err;
     }
 
     private static void run(String tool, String[] arguments, String in, ObjectNode answer) throws Exception {
@@ -96,8 +97,7 @@ public final class Tools {
         status = null;
         HOOKS.clear();
         System.setIn(new ByteArrayInputStream(in.getBytes(StandardCharsets.UTF_8)));
-        OUT.target = out;
-        ERR.target = err;
+        print(out, err);
         try {
             Class.forName(tool).getMethod("main", String[].class).invoke(null, (Object) arguments);
         } catch (InvocationTargetException thrown) {
@@ -106,11 +106,17 @@ public final class Tools {
                 end(1);
             }
         }
-        if (status == null) {
-            // As at the end of a JVM; tools whose hooks print do not call exit.
-            HOOKS.forEach(Runnable::run);
-            end(0);
+        end(0);
+        // As at the end of a JVM: producers are closed here, and some tools print what they have done.
+        print(out, err);
+        for (Runnable hook : HOOKS) {
+            try {
+                hook.run();
+            } catch (Exited ended) {
+                // It ends as it is.
+            }
         }
+        print(OutputStream.nullOutputStream(), OutputStream.nullOutputStream());
         answer.put("status", status);
         answer.put("out", out.toString(StandardCharsets.UTF_8));
         answer.put("err", err.toString(StandardCharsets.UTF_8));
