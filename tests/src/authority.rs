@@ -16,7 +16,7 @@ pub struct Authority {
 pub struct Identity {
     pub certificate: rcgen::Certificate,
     pub key: KeyPair,
-    /// The key and the certificate in one file, as Kafka's Java clients take them for a key store.
+    /// A file with both, as Kafka's Java clients take them for a key store.
     pub store: PathBuf,
 }
 

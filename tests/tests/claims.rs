@@ -16,8 +16,10 @@ const WINDOW: Duration = Duration::from_secs(4);
 /// How much worse the attack may make it than the worse of the times before and after: both share two processors with the
 /// attackers and the clients themselves.
 const RATIO: f64 = 5.0;
-/// What each of the connections may take (bytes): two TLS buffers of 16 KiB, the receive buffer, and the task.
-const PER_CONNECTION: u64 = 48 << 10;
+/// What each of the connections may take (bytes): small receive buffers of TLS and of requests, and the task.
+const PER_CONNECTION: u64 = 32 << 10;
+/// What the allocator may keep of it (bytes).
+const KEPT: u64 = 16 << 20;
 
 fn resident(broker: &Broker) -> Result<u64> {
     Ok(broker.usage()?.resident_bytes)
@@ -56,7 +58,7 @@ fn claims_move_nobody_and_hold_nothing() -> Result<()> {
 
     until(Duration::from_secs(30), "what the attackers held is free", || {
         let (now, open) = (resident(&broker).ok()?, broker.open_files().ok()?);
-        (open <= files + 2 && now < memory + (peak - memory.min(peak)) / 2 + (8 << 20)).then_some(())
+        (open <= files + 2 && now < memory + KEPT).then_some(())
     })
     .with_context(|| format!("{memory} and {peak} bytes, now {:?}; {files} files", broker.usage()))?;
     println!("resident memory {} MiB afterwards", resident(&broker)? >> 20);

@@ -112,8 +112,7 @@ fn sessions_end_and_the_client_authenticates_again() -> Result<()> {
     Ok(())
 }
 
-/// The certificate says who the client is: the mapping rules make the principal of it that the ACLs name. All versions take
-/// key and certificate as one PEM file.
+/// The certificate says who the client is: the mapping rules make the principal of it that the ACLs name.
 #[test]
 fn certificates_say_who_clients_are() -> Result<()> {
     let _turn = one_at_a_time();

@@ -3,6 +3,8 @@ import java.io.InputStream;
 import java.net.HttpURLConnection;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Collections;
 import java.util.List;
@@ -24,16 +26,16 @@ import org.apache.kafka.common.security.oauthbearer.OAuthBearerTokenCallback;
 final class Logins {
     private Logins() {}
 
-    /** Sends a record now and then for LG_SECONDS; each must be acknowledged. */
+    /** Sends a record now and then for LG_SECONDS, and one at least; each must be acknowledged. */
     private static int produceForAWhile(String... settings) throws Exception {
         long end = System.nanoTime() + Duration.ofSeconds(Long.parseLong(System.getenv("LG_SECONDS"))).toNanos();
         int sent = 0;
         try (KafkaProducer<String, String> producer = Settings.producer(settings)) {
-            while (System.nanoTime() < end) {
+            do {
                 producer.send(new ProducerRecord<>(Settings.PREFIX + "tokens", "" + sent)).get();
                 sent++;
                 Thread.sleep(50);
-            }
+            } while (System.nanoTime() < end);
         }
         return sent;
     }
@@ -50,14 +52,20 @@ final class Logins {
         return produceForAWhile() + " records";
     }
 
-    /** The key and the certificate of LG_KEYSTORE in place of a password; without it there is neither. */
-    private static String[] byCertificate() {
+    /**
+     * The key and the certificate of LG_KEYSTORE in place of a password; without it there is neither. They are given as
+     * settings: a store in a file would have to have a password in old versions.
+     */
+    private static String[] byCertificate() throws IOException {
         String store = System.getenv("LG_KEYSTORE");
-        return store == null
-                ? new String[] {"security.protocol", "SSL"}
-                : new String[] {
-                    "security.protocol", "SSL", "ssl.keystore.type", "PEM", "ssl.keystore.location", store,
-                };
+        if (store == null) {
+            return new String[] {"security.protocol", "SSL"};
+        }
+        String pem = Files.readString(Path.of(store));
+        return new String[] {
+            "security.protocol", "SSL",
+            "ssl.keystore.type", "PEM", "ssl.keystore.key", pem, "ssl.keystore.certificate.chain", pem,
+        };
     }
 
     static String certificate() throws Exception {
