@@ -19,7 +19,11 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"\b(1[6-9]|[2-9][0-9])[0-9]{11}\b", "<time>"),
         (r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9][:.,][0-9]{3}\b", "<time>"),
         (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
-        (r" {2,}|\t", " "),
+        (r"[ \t]+", " "),
+        // How long a transaction has lasted, behind its timeout and its beginning.
+        (r"( 60000 <time> )[0-9]+", "$1<age>"),
+        // Of the features that the brokers have agreed on.
+        (r"( Epoch: )[0-9]+$", "$1<epoch>"),
     ];
     table.into_iter().map(|(pattern, with)| (Regex::new(pattern).expect("a good pattern"), with)).collect()
 });

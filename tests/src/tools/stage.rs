@@ -97,7 +97,10 @@ impl<'a> Stage<'a> {
     fn keep(&mut self, command: &str, run: &Run, sorted: bool) {
         let folder = format!("{}/", self.folder.path().display());
         let access = self.access;
-        let own = [(&*access.admin.bootstrap, "<broker>"), (&*access.users.bootstrap, "<broker>"), (&*folder, "%/")];
+        let servers = [&access.admin.bootstrap, &access.users.bootstrap];
+        let mut own: Vec<_> = servers.map(|server| (server.as_str(), "<broker>")).into();
+        own.extend(servers.iter().filter_map(|server| server.rsplit_once(':')).map(|(_, port)| (port, "<port>")));
+        own.push((&folder, "%/"));
         let lines = |text: &str| {
             let mut lines = output::lines(text, &own);
             if sorted {

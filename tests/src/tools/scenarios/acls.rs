@@ -99,7 +99,6 @@ pub(super) fn rights(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-log-dirs --describe",
         "kafka-transactions list",
         "kafka-transactions describe --transactional-id @tx",
-        "kafka-transactions describe-producers --topic @shut --partition 0",
         "kafka-leader-election --election-type preferred --topic @open --partition 0",
         "kafka-cluster cluster-id",
         "kafka-console-consumer --topic @shut --group @g --timeout-ms 5000",

@@ -12,7 +12,6 @@ pub(super) fn described(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-cluster unregister --id 7",
         "kafka-features describe",
         "kafka-features upgrade --feature group.version=1",
-        "kafka-features disable --feature group.version",
         "kafka-broker-api-versions",
         "kafka-share-groups --list",
     ])
