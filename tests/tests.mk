@@ -6,7 +6,7 @@ TEST_VENV := $(TEST_CACHE)/venv
 CLIENTS := tests/clients
 
 .PHONY: test-deps
-test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps streams-deps conformance-deps kafka-deps
+test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps streams-deps conformance-deps kafka-deps tools-deps
 	@command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
 
 $(TEST_CACHE)/venv.done: $(CLIENTS)/python/requirements.txt
@@ -113,6 +113,28 @@ $(KAFKA)/server.done: tests/kafka/pom.xml
 	@mkdir -p $(KAFKA)
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(KAFKA)/server
 	@touch $@
+
+# Kafka's command line tools, and a program that runs many of them in one JVM.
+TOOLS := $(TEST_CACHE)/tools
+
+.PHONY: tools-deps
+tools-deps: $(TOOLS)/done
+
+$(TOOLS)/done: $(CLIENTS)/tools/src/Tools.java $(CLIENTS)/tools/pom.xml
+	@mkdir -p $(TOOLS)
+	mvn --quiet --batch-mode --file $(CLIENTS)/tools/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/$(TOOLS)/lib
+	javac -nowarn --release 17 -cp '$(TOOLS)/lib/*' -d $(TOOLS)/classes $(CLIENTS)/tools/src/*.java
+	@touch $@
+
+.PHONY: tools
+tools: kafka-deps tools-deps ## Kafka's command line tools on Apache Kafka and on the broker, what they print compared
+	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
+	target/release/tools
+
+.PHONY: conformance-kafka
+conformance-kafka: differential tools ## All comparisons with Apache Kafka: requests, tools, and the same attack on both
+	$(CARGO) test $(PROFILE) $(WORKSPACE) --test claims -- --include-ignored --nocapture
 
 # The load generator of librdkafka, which is built for its tests anyway.
 RDKAFKA_PERFORMANCE := $(SUITES)/crates/rdkafka-sys/librdkafka/examples/rdkafka_performance

@@ -49,6 +49,9 @@ pub const PIPELINED_REQUESTS: usize = 64;
 /// Time for a TLS handshake, and from then on for authentication (seconds).
 pub const AUTHENTICATION_SECONDS: u64 = 15;
 
+/// Time for a client whose TLS handshake failed to read why and to close (seconds).
+pub const PARTING_SECONDS: u64 = 1;
+
 /// Time for the rest of a request whose first bytes have come (seconds), and for a client to take an answer.
 pub const TRANSFER_SECONDS: u64 = 60;
 

@@ -151,10 +151,15 @@ impl Kafka {
         usage_of(self.child.id())
     }
 
-    /// The end of the process's output, for failures.
-    pub fn log_tail(&self) -> String {
+    /// The process's output.
+    pub fn log_text(&self) -> String {
         let text = std::fs::read(self.folder.path().join("kafka.log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The end of it, for failures.
+    pub fn log_tail(&self) -> String {
+        let text = self.log_text();
         let lines: Vec<&str> = text.lines().collect();
         format!("Kafka's log ends with:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
     }

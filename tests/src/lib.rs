@@ -2,10 +2,12 @@
 //! readers of what the broker left on disk. Everything is synchronous and bounded by deadlines.
 
 pub mod at_size;
+pub mod authority;
 pub mod batch;
 pub mod bench;
 pub mod bench_kafka;
 pub mod broker;
+pub mod claims;
 pub mod conformance;
 pub mod differential;
 pub mod issuer;
@@ -23,6 +25,7 @@ pub mod scram;
 pub mod segments;
 pub mod state_server;
 pub mod terraform;
+pub mod tools;
 pub mod volume;
 pub mod wire;
 

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lockgate_client::admin::{AclOperation, AclResourceType};
-use lockgate_tests::broker::{Broker, Options};
+use lockgate_tests::authority::Authority;
+use lockgate_tests::broker::{Broker, Options, free_ports};
 use lockgate_tests::issuer::Issuer;
 use lockgate_tests::operator::Operator;
 use lockgate_tests::program::{Surroundings, java_client, run};
@@ -41,7 +42,7 @@ impl Scene {
         let login = Login { user: "java-app".to_owned(), password: "correct horse battery staple".to_owned() };
         operator.user(&login.user, &login.password)?;
         let all = [AclOperation::Read, AclOperation::Write, AclOperation::Describe];
-        for user in [login.user.as_str(), "app", "CN=machine-7"] {
+        for user in [login.user.as_str(), "app", "machine-7"] {
             operator.allow(user, AclResourceType::Topic, PREFIX, &all)?;
             operator.allow(user, AclResourceType::Group, PREFIX, &[AclOperation::Read])?;
             operator.allow(user, AclResourceType::TransactionalId, PREFIX, &all[1..])?;
@@ -107,6 +108,38 @@ fn sessions_end_and_the_client_authenticates_again() -> Result<()> {
     }
     let metrics = scene.broker.metrics()?;
     let cut = metrics.lines().find(|line| line.starts_with("lockgate_expired_sessions_total ")).context("no metric")?;
-    anyhow::ensure!(cut.ends_with(" 0"), "a session was cut: {cut}");
+    ensure!(cut.ends_with(" 0"), "a session was cut: {cut}");
+    Ok(())
+}
+
+/// The certificate says who the client is: the mapping rules make the principal of it that the ACLs name.
+#[test]
+fn certificates_say_who_clients_are() -> Result<()> {
+    let _turn = one_at_a_time();
+    let (authority, stranger) = (Authority::new()?, Authority::new()?);
+    let [port] = free_ports();
+    let listener = format!(
+        "\n[[listeners]]\nname = \"mutual\"\nbind = \"127.0.0.1:{port}\"\nadvertised = \"localhost:{port}\"\n\
+         protocol = \"SSL\"\nclient_certificates = \"required\"\nclient_ca_file = {:?}\n\
+         principal_mapping_rules = [\"RULE:^CN=([^,]+)$/$1/L\"]",
+        authority.certificate_path()
+    );
+    let mut scene = Scene::set(&Options { listener: vec![listener], ..Options::default() })?;
+    scene.surroundings.bootstrap = format!("localhost:{port}");
+    let of = |store: &std::path::Path| vec![format!("LG_KEYSTORE={}", store.display()), "LG_SECONDS=1".to_owned()];
+    let (known, unknown) = (authority.client("Machine-7")?, stranger.client("Machine-7")?);
+    let nobody = authority.client("Machine-8")?;
+    for version in [NEWEST, PREVIEW, OLDEST] {
+        scene.extra = of(&known.store);
+        scene.play(version, &["certificate"])?;
+        scene.extra = of(&unknown.store);
+        scene.play(version, &["refused_certificate"]).context("a certificate of another authority")?;
+        scene.extra = vec!["LG_SECONDS=1".to_owned()];
+        scene.play(version, &["refused_certificate"]).context("without a certificate")?;
+    }
+    scene.extra = of(&nobody.store);
+    let outcome = scene.play(NEWEST, &["certificate"]).err().map(|refusal| format!("{refusal:#}"));
+    let refused = outcome.as_ref().is_some_and(|refusal| refusal.contains("TopicAuthorizationException"));
+    ensure!(refused, "one whom no ACL names: {outcome:?}");
     Ok(())
 }

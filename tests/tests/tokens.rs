@@ -11,6 +11,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use lockgate_client::admin::{AclOperation, AclResourceType, ScramMechanism};
+use lockgate_tests::authority::Authority;
 use lockgate_tests::broker::{Broker, Options};
 use lockgate_tests::issuer::{Issuer, now};
 use lockgate_tests::operator::Operator;
@@ -355,32 +356,16 @@ fn confluent_kafka_authenticates_again_with_scram() -> Result<()> {
     Ok(())
 }
 
-/// An authority, and a client certificate of it.
-fn client_certificate() -> Result<(String, rustls::pki_types::CertificateDer<'static>, PrivateKeyDer<'static>)> {
-    let mut authority = rcgen::CertificateParams::new(Vec::new())?;
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate()?;
-    let certificate = authority.self_signed(&key)?;
-    let issuer = rcgen::Issuer::from_params(&authority, &key);
-    let mut client = rcgen::CertificateParams::new(Vec::new())?;
-    client.distinguished_name.push(rcgen::DnType::CommonName, "machine-7");
-    let client_key = rcgen::KeyPair::generate()?;
-    let signed = client.signed_by(&client_key, &issuer)?;
-    let private = PrivateKeyDer::try_from(client_key.serialize_der()).map_err(anyhow::Error::msg)?;
-    Ok((certificate.pem(), signed.der().clone(), private))
-}
-
 #[test]
 fn a_certificate_opens_the_door_and_sasl_says_who_comes_in() -> Result<()> {
-    let (authority, certificate, key) = client_certificate()?;
-    let folder = tempfile::tempdir()?;
-    let authority_path = folder.path().join("clients.pem");
-    std::fs::write(&authority_path, authority)?;
+    let authority = Authority::new()?;
+    let client = authority.client("machine-7")?;
+    let key = PrivateKeyDer::try_from(client.key.serialize_der()).map_err(anyhow::Error::msg)?;
     for (mode, required) in [("required", true), ("optional", false)] {
         let options = Options {
             // No rule fits the certificate, which counts on listeners without SASL alone.
             listener: vec![
-                format!("client_certificates = {mode:?}\nclient_ca_file = {authority_path:?}"),
+                format!("client_certificates = {mode:?}\nclient_ca_file = {:?}", authority.certificate_path()),
                 "principal_mapping_rules = [\"RULE:^CN=nobody$/nobody/\"]".to_owned(),
                 "[[listeners]]\nname = \"operator\"\nbind = \"127.0.0.1:0\"\nprotocol = \"SASL_SSL\"".to_owned(),
             ],
@@ -393,7 +378,7 @@ fn a_certificate_opens_the_door_and_sasl_says_who_comes_in() -> Result<()> {
         let key = key.clone_key();
         with.client_auth_cert_resolver =
             std::sync::Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::from_der(
-                vec![certificate.clone()],
+                vec![client.certificate.der().clone()],
                 key,
                 &rustls::crypto::ring::default_provider(),
             )?));

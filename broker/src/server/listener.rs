@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kafka_protocol::protocol::StrBytes;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -219,15 +220,18 @@ async fn secure(
     let (host, listener) = (peer.host, peer.listener.clone());
     let refuse = |reason: &str| services.authorizer.audit().authentication_failed(None, host, &listener, reason);
     let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
-    let handshake = TlsAcceptor::from(tls.config()).accept(ReadAhead::new(stream));
+    let handshake = TlsAcceptor::from(tls.config()).accept(ReadAhead::new(stream)).into_fallible();
     let stream = match timeout(patience, handshake).await {
         Ok(Ok(stream)) => stream,
         // A peer that just goes away (a port scan, a health probe) is nothing to audit.
-        Ok(Err(error)) if error.kind() != io::ErrorKind::InvalidData => {
+        Ok(Err((error, _))) if error.kind() != io::ErrorKind::InvalidData => {
             tracing::debug!(%host, listener = &*listener, %error, "connection lost in the TLS handshake");
             return;
         }
-        Ok(Err(error)) => return refuse(&format!("TLS handshake: {error}")),
+        Ok(Err((error, stream))) => {
+            refuse(&format!("TLS handshake: {error}"));
+            return part(stream).await;
+        }
         Err(_) => return refuse("the TLS handshake took too long"),
     };
     // With SASL the certificate opens the door, and SASL says who comes in.
@@ -238,4 +242,16 @@ async fn secure(
         }
     }
     connection::serve(stream, peer, services, budget, stop).await;
+}
+
+/// Closes so that the client reads the alert which says why: with something unread of what it has sent, the kernel would
+/// reset the connection, and the client could only guess.
+async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let parted = async {
+        stream.shutdown().await?;
+        let mut rest = stream.take(limits::FRAME_BEFORE_AUTHENTICATION as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // The client may be gone already, or never go.
+    let _ = timeout(Duration::from_secs(limits::PARTING_SECONDS), parted).await;
 }

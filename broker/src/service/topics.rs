@@ -313,8 +313,8 @@ fn check_growth(topic: &Topic, count: i32) -> Result<i32, TopicError> {
     let count = check_partitions(count)?;
     if count <= topic.partitions {
         return Err(TopicError::Partitions(format!(
-            "Topic currently has {} partitions, which is higher than the requested {count}.",
-            topic.partitions
+            "topic '{}' has {} partitions; {count} would not be more",
+            topic.name, topic.partitions
         )));
     }
     Ok(count)

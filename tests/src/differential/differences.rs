@@ -17,13 +17,13 @@ struct Entry {
 
 /// The list, with what of it was met.
 #[derive(Debug, Default)]
-pub(super) struct Differences {
+pub(crate) struct Differences {
     entries: Vec<Entry>,
     met: Vec<bool>,
 }
 
 impl Differences {
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         Self::parse(&text).with_context(|| path.display().to_string())
     }
@@ -52,7 +52,7 @@ impl Differences {
     }
 
     /// The reason why the two may differ there, if any. All places that fit count as met.
-    pub(super) fn reason(&mut self, difference: &Difference) -> Option<&str> {
+    pub(crate) fn reason(&mut self, difference: &Difference) -> Option<&str> {
         let place = difference.to_string();
         let mut found = None;
         for (at, entry) in self.entries.iter().enumerate() {
@@ -65,7 +65,7 @@ impl Differences {
     }
 
     /// Places of these scenarios that no difference needed; those with `*` for the scenario when all were played.
-    pub(super) fn unneeded(&self, scenarios: &[&str], all: bool) -> Vec<&str> {
+    pub(crate) fn unneeded(&self, scenarios: &[&str], all: bool) -> Vec<&str> {
         let played = |entry: &Entry| {
             let scenario = entry.place.split('/').next().unwrap_or_default();
             all || scenarios.contains(&scenario)
@@ -75,7 +75,7 @@ impl Differences {
     }
 
     /// Each reason once, in the order of the list.
-    pub(super) fn reasons(&self) -> Vec<&str> {
+    pub(crate) fn reasons(&self) -> Vec<&str> {
         let mut reasons: Vec<_> = self.entries.iter().map(|entry| entry.reason.as_str()).collect();
         reasons.dedup();
         reasons

@@ -1,11 +1,11 @@
 //! The same requests to Apache Kafka and to Lockgate, and the answers compared field by field.
 
-mod differences;
+pub(crate) mod differences;
 mod flatten;
 mod pair;
 mod peer;
 pub mod scenarios;
-mod settle;
+pub(crate) mod settle;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::program::workspace;
 use differences::Differences;
 use flatten::Fields;
-pub use pair::Pair;
+pub use pair::{Access, Client, Pair};
 pub use peer::Peer;
 
 /// Requests about one subject, with the steps in their order.

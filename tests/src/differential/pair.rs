@@ -12,9 +12,40 @@ use super::scenarios::topics::make;
 use super::settle;
 use crate::broker::{Broker, Options, free_ports};
 use crate::kafka::{Kafka, KafkaOptions};
+use crate::operator::admin_login;
 use crate::requests::{committed, init_producer_id};
 use crate::until;
-use crate::wire::Connection;
+use crate::wire::{Connection, Login};
+
+/// Where the clients of other programs find one of the two.
+pub struct Access {
+    /// The listener where everyone is a super user.
+    pub plain: SocketAddr,
+    /// For those who administer.
+    pub admin: Client,
+    /// For those who log in as a user that a scenario made.
+    pub users: Client,
+}
+
+/// What a client of Kafka's own has to know.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub bootstrap: String,
+    /// Its settings, as a properties file.
+    pub properties: String,
+}
+
+impl Client {
+    /// The same, logged in with SCRAM.
+    pub fn logged_in(&self, login: &Login) -> Self {
+        let Self { bootstrap, properties } = self.clone();
+        let jaas = format!(
+            "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{}\";",
+            login.user, login.password
+        );
+        Self { bootstrap, properties: format!("{properties}sasl.mechanism=SCRAM-SHA-256\nsasl.jaas.config={jaas}\n") }
+    }
+}
 
 pub struct Pair {
     kafka: Kafka,
@@ -60,6 +91,29 @@ impl Pair {
     /// Apache Kafka's listener where everyone is a super user.
     pub fn kafka_address(&self) -> SocketAddr {
         self.kafka.plaintext_address()
+    }
+
+    /// Without TLS, as [`Kafka`] runs.
+    pub fn kafka_access(&self) -> Access {
+        let plain = self.kafka.plaintext_address();
+        let client = |address: SocketAddr, protocol: &str| Client {
+            bootstrap: format!("localhost:{}", address.port()),
+            properties: format!("security.protocol={protocol}\n"),
+        };
+        Access { plain, admin: client(plain, "PLAINTEXT"), users: client(self.kafka.sasl_address(), "SASL_PLAINTEXT") }
+    }
+
+    /// With TLS and SCRAM, as operators have it.
+    pub fn lockgate_access(&self) -> Result<Access> {
+        let users = Client {
+            bootstrap: self.lockgate.bootstrap(),
+            properties: format!(
+                "security.protocol=SASL_SSL\nssl.truststore.type=PEM\nssl.truststore.location={}\n",
+                self.lockgate.ca_path().display()
+            ),
+        };
+        let admin = users.logged_in(&admin_login(&self.lockgate)?);
+        Ok(Access { plain: self.lockgate.plaintext_address(), admin, users })
     }
 
     /// The ends of both logs, for failures.

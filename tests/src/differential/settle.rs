@@ -36,13 +36,13 @@ const CHANGES: [ApiKey; 11] = [
     ApiKey::UpdateFeatures,
 ];
 
-pub(super) struct Settling {
+pub(crate) struct Settling {
     address: SocketAddr,
     changed: bool,
 }
 
 impl Settling {
-    pub(super) fn of(address: SocketAddr) -> Self {
+    pub(crate) fn of(address: SocketAddr) -> Self {
         Self { address, changed: false }
     }
 
@@ -57,7 +57,7 @@ impl Settling {
     }
 
     /// Waits until the broker has heard of every change so far.
-    pub(super) fn settle(&self) -> Result<()> {
+    pub(crate) fn settle(&self) -> Result<()> {
         static VALUES: AtomicU64 = AtomicU64::new(1_000_000);
         let value = text(&VALUES.fetch_add(1, Ordering::Relaxed).to_string());
         let mut connection = Connection::plain(self.address)?;

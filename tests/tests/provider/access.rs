@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lockgate_tests::authority::Authority;
 use lockgate_tests::broker::{Broker, Options, free_ports};
 use lockgate_tests::operator::admin_login;
 use lockgate_tests::proxy::Proxy;
@@ -26,7 +27,7 @@ pub(crate) struct Way {
     /// The provider block.
     pub(crate) block: String,
     _tunnel: Option<Proxy>,
-    _folder: Option<tempfile::TempDir>,
+    _authority: Option<Authority>,
 }
 
 impl Access {
@@ -62,7 +63,7 @@ impl Way {
     fn plain(options: Options, block: impl FnOnce(&Broker) -> Result<String>) -> Result<Self> {
         let broker = Broker::start(&options)?;
         let block = provider(&block(&broker)?);
-        Ok(Self { broker, block, _tunnel: None, _folder: None })
+        Ok(Self { broker, block, _tunnel: None, _authority: None })
     }
 }
 
@@ -82,26 +83,18 @@ fn servers(broker: &Broker, tls: &str, more: &str) -> String {
 
 /// Who has a certificate of this authority is who it says, and the one that terraform gets is a super user.
 fn certificate() -> Result<Way> {
-    let folder = tempfile::tempdir()?;
-    let mut authority = rcgen::CertificateParams::new(Vec::new())?;
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate()?;
-    let authority_path = folder.path().join("authority.pem");
-    std::fs::write(&authority_path, authority.self_signed(&key)?.pem())?;
-    let mut client = rcgen::CertificateParams::new(Vec::new())?;
-    client.distinguished_name = rcgen::DistinguishedName::new();
-    client.distinguished_name.push(rcgen::DnType::CommonName, "pipeline");
-    let client_key = rcgen::KeyPair::generate()?;
-    let signed = client.signed_by(&client_key, &rcgen::Issuer::from_params(&authority, &key))?;
-    let (certificate_path, key_path) = (folder.path().join("client.pem"), folder.path().join("client.key"));
-    std::fs::write(&certificate_path, signed.pem())?;
-    std::fs::write(&key_path, client_key.serialize_pem())?;
+    let authority = Authority::new()?;
+    let client = authority.client("pipeline")?;
+    let (certificate_path, key_path) = (authority.folder().join("client.pem"), authority.folder().join("client.key"));
+    std::fs::write(&certificate_path, client.certificate.pem())?;
+    std::fs::write(&key_path, client.key.serialize_pem())?;
 
     let [port] = free_ports();
     let listener = format!(
         "\n[[listeners]]\nname = \"mutual\"\nbind = \"127.0.0.1:{port}\"\nadvertised = \"localhost:{port}\"\n\
-         protocol = \"SSL\"\nclient_certificates = \"required\"\nclient_ca_file = {authority_path:?}\n\
-         principal_mapping_rules = [\"RULE:^CN=([^,]*)$/$1/\"]"
+         protocol = \"SSL\"\nclient_certificates = \"required\"\nclient_ca_file = {:?}\n\
+         principal_mapping_rules = [\"RULE:^CN=([^,]*)$/$1/\"]",
+        authority.certificate_path()
     );
     let options = Options {
         top: vec!["super_users = [\"User:admin\", \"User:terraform\", \"User:pipeline\"]".to_owned()],
@@ -113,7 +106,7 @@ fn certificate() -> Result<Way> {
         let own = servers(broker, &tls, "");
         Ok(own.replace(&broker.bootstrap(), &format!("localhost:{port}")))
     })?;
-    Ok(Way { _folder: Some(folder), ..way })
+    Ok(Way { _authority: Some(authority), ..way })
 }
 
 /// What the broker advertises is not there; one port of this machine leads to it.
@@ -125,5 +118,5 @@ fn tunnel() -> Result<Way> {
         "{}  bootstrap_servers = [\"127.0.0.1:{port}\"]\n  tls = {{\n    server_name = \"localhost\"\n  }}\n",
         url(&broker)
     );
-    Ok(Way { broker, block: provider(&settings), _tunnel: Some(tunnel), _folder: None })
+    Ok(Way { broker, block: provider(&settings), _tunnel: Some(tunnel), _authority: None })
 }

@@ -3,17 +3,21 @@ import java.io.InputStream;
 import java.net.HttpURLConnection;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.security.auth.callback.Callback;
 import javax.security.auth.login.AppConfigurationEntry;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.SslAuthenticationException;
 import org.apache.kafka.common.security.auth.AuthenticateCallbackHandler;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerToken;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerTokenCallback;
@@ -22,16 +26,16 @@ import org.apache.kafka.common.security.oauthbearer.OAuthBearerTokenCallback;
 final class Logins {
     private Logins() {}
 
-    /** Sends a record now and then for LG_SECONDS; each must be acknowledged. */
+    /** Sends a record now and then for LG_SECONDS, and one at least; each must be acknowledged. */
     private static int produceForAWhile(String... settings) throws Exception {
         long end = System.nanoTime() + Duration.ofSeconds(Long.parseLong(System.getenv("LG_SECONDS"))).toNanos();
         int sent = 0;
         try (KafkaProducer<String, String> producer = Settings.producer(settings)) {
-            while (System.nanoTime() < end) {
+            do {
                 producer.send(new ProducerRecord<>(Settings.PREFIX + "tokens", "" + sent)).get();
                 sent++;
                 Thread.sleep(50);
-            }
+            } while (System.nanoTime() < end);
         }
         return sent;
     }
@@ -48,12 +52,36 @@ final class Logins {
         return produceForAWhile() + " records";
     }
 
-    static String certificate() throws Exception {
-        String[] settings = {
-            "ssl.keystore.type", "PEM", "ssl.keystore.location", System.getenv("LG_KEYSTORE"),
-            "security.protocol", Settings.get("LG_PROTOCOL", "SSL"),
+    /**
+     * The key and the certificate of LG_KEYSTORE in place of a password; without it there is neither. They are given as
+     * settings: a store in a file would have to have a password in old versions.
+     */
+    private static String[] byCertificate() throws IOException {
+        String store = System.getenv("LG_KEYSTORE");
+        if (store == null) {
+            return new String[] {"security.protocol", "SSL"};
+        }
+        String pem = Files.readString(Path.of(store));
+        return new String[] {
+            "security.protocol", "SSL",
+            "ssl.keystore.type", "PEM", "ssl.keystore.key", pem, "ssl.keystore.certificate.chain", pem,
         };
-        return produceForAWhile(settings) + " records";
+    }
+
+    static String certificate() throws Exception {
+        return produceForAWhile(byCertificate()) + " records";
+    }
+
+    /** A client that the broker does not let in is told so, instead of trying until its time is over. */
+    static String refusedCertificate() throws Exception {
+        try {
+            produceForAWhile(byCertificate());
+        } catch (ExecutionException failed) {
+            Throwable cause = failed.getCause();
+            Settings.check(cause instanceof SslAuthenticationException, "refused with " + cause);
+            return cause + ", for " + cause.getCause();
+        }
+        throw new AssertionError("records are taken");
     }
 
     /** Fetches tokens from LG_TOKEN_URL. */

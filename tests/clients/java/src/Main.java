@@ -21,6 +21,7 @@ public final class Main {
         SCENARIOS.put("oauth", Logins::oauth);
         SCENARIOS.put("again", Logins::again);
         SCENARIOS.put("certificate", Logins::certificate);
+        SCENARIOS.put("refused_certificate", Logins::refusedCertificate);
     }
 
     private Main() {}
