@@ -14,6 +14,8 @@ pub(super) const FILE: &str = "acls.tf";
 const KIND: &str = "lockgate_acl";
 /// For hosts and names: all of them.
 const ANY: &str = "*";
+/// The name of the one resource of type Cluster.
+const CLUSTER: &str = "kafka-cluster";
 
 /// What an ACL has but for its operation, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +66,8 @@ fn problem(scope: &Scope) -> Option<&'static str> {
         Some("the principal has no type and name")
     } else if resource_name.is_empty() || host.is_empty() {
         Some("the name or the host is empty")
+    } else if scope.resource_type == AclResourceType::Cluster && resource_name != CLUSTER {
+        Some("the provider knows the cluster only as kafka-cluster")
     } else if ![principal, resource_name, host].into_iter().all(|text| is_kept(text)) {
         Some("Terraform would change the name (NFC)")
     } else {
