@@ -10,6 +10,7 @@ pub mod differential;
 pub mod guide;
 pub mod issuer;
 pub mod kafka;
+pub mod kcat;
 pub mod keyed;
 pub mod ledger;
 pub mod mirror;

@@ -194,7 +194,12 @@ fn shows_what_may_be_seen(operator: &Operator, connection: &[&str]) -> Result<()
     operator.topic("seen", 2, &[("retention.ms", "5000")])?;
     operator.topic("half-seen", 2, &[("retention.ms", "5000")])?;
     operator.topic("hidden", 2, &[])?;
-    operator.allow("guest", AclResourceType::Topic, "seen", &[AclOperation::DescribeConfigs, AclOperation::Describe])?;
+    operator.allow(
+        "guest",
+        AclResourceType::Topic,
+        "seen",
+        &[AclOperation::DescribeConfigs, AclOperation::Describe],
+    )?;
     operator.allow("guest", AclResourceType::Topic, "half-seen", &[AclOperation::Describe])?;
     let folder = tempfile::tempdir()?;
     let Export { summary, warnings } = exported(connection, folder.path(), &[])?;
