@@ -95,7 +95,7 @@ fn quotas() -> Vec<QuotaAlteration> {
     };
     vec![
         of(default(), None, None, &[("producer_byte_rate", 1e6), ("controller_mutation_rate", 5.0)]),
-        of(None, default(), None, &[("consumer_byte_rate", 9007199254740993.0)]),
+        of(None, default(), None, &[("consumer_byte_rate", 9007199254740992.0)]),
         of(named(ODD), None, None, &[("request_percentage", 12.1)]),
         of(named(ODD), default(), None, &[("request_percentage", 200.0)]),
         of(named("alice"), named("a,b=c"), None, &[("producer_byte_rate", 7.0), ("consumer_byte_rate", 9.0)]),

@@ -35,7 +35,7 @@ impl Folder {
         if self.force || found.is_empty() { Ok(()) } else { Err(self.exists(&found.join(", "))) }
     }
 
-    pub(super) fn write(&mut self, file: &str, text: &str) -> Outcome {
+    pub(super) fn write(&self, file: &str, text: &str) -> Outcome {
         let path = self.path.join(file);
         let failed = |error| Failure::File(format!("The file {} cannot be written", path.display()), error);
         std::fs::create_dir_all(&self.path)

@@ -58,7 +58,7 @@ pub(super) async fn run(command: ExportCommand, connection: &ConnectionArgs, out
 }
 
 async fn terraform(args: TerraformArgs, connection: &ConnectionArgs, output: Output) -> Outcome {
-    let mut folder = Folder::new(args.output, args.force);
+    let folder = Folder::new(args.output, args.force);
     // Said before a long export, not after it.
     folder.check()?;
     let settings = connection.resolved()?;

@@ -93,7 +93,7 @@ pub(super) fn one_line(sentence: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::export::hcl::Expression;
+    use super::super::hcl::Expression;
 
     fn page() -> Page {
         let mut page = Page::new("topics.tf", "topics");
