@@ -60,7 +60,18 @@ impl Mirror {
         Ok(())
     }
 
-    /// What it said: warnings and worse.
+    /// Waits until it has said something.
+    pub fn until_said(&mut self, phrase: &str) -> Result<()> {
+        let mut ended = Ok(());
+        let said = until(PATIENCE, phrase, || {
+            ended = self.check();
+            (ended.is_err() || self.log().contains(phrase)).then_some(())
+        });
+        ended?;
+        said.with_context(|| self.log())
+    }
+
+    /// The end of what it said: warnings and worse, and what it says of its own.
     pub fn log(&self) -> String {
         let text = std::fs::read(self.folder.path().join("mirror.log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();

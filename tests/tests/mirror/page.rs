@@ -126,7 +126,7 @@ fn the_page_leads_to_lockgate_and_back() -> Result<()> {
                     status.storage.replication.factor = 1\ncheckpoints.topic.replication.factor = 1\n\
                     offset-syncs.topic.replication.factor = 1\n";
     let mut mirror = stage.start(&(std::fs::read_to_string(folder.join("mm2-back.properties"))? + one_copy))?;
-    stage.until(&mut mirror, "MirrorMaker has found the ends", || mirror_says(&mirror.log()).then_some(()))?;
+    mirror.until_said("previously uncommitted partitions")?;
     std::thread::sleep(std::time::Duration::from_secs(10));
     at_lockgate(&stage, "shop").produce(TOPIC, 0, "gzip", "key:five\n")?;
     let back = stage.until(&mut mirror, "Kafka gets it back", || {
@@ -145,9 +145,4 @@ fn the_page_leads_to_lockgate_and_back() -> Result<()> {
     terraform.remove("mirror.tf")?;
     terraform.apply()?.says("0 added, 0 changed, 5 destroyed")?;
     stage.refused_nothing()
-}
-
-/// The page says what to wait for.
-fn mirror_says(log: &str) -> bool {
-    log.contains("previously uncommitted partitions")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lockgate_client::admin::TopicPartition;
 use lockgate_tests::batch::now_ms;
 use lockgate_tests::kcat::{Kcat, Shown};
