@@ -1,6 +1,6 @@
 //! Users: their SCRAM credentials. A password is salted here and never leaves this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -147,7 +147,9 @@ impl Admin {
         if users.is_some_and(<[_]>::is_empty) {
             return Ok(BTreeMap::new());
         }
-        let users = users.map(|users| users.iter().map(|&user| user.to_owned()).collect());
+        // Brokers refuse a request that names a user twice.
+        let once = |users: &[&str]| users.iter().map(|&user| user.to_owned()).collect::<BTreeSet<_>>();
+        let users = users.map(|users| once(users).into_iter().collect());
         let response: DescribeUserScramCredentialsResponse =
             self.call(DESCRIBE, &DescribeUserScramCredentialsRequest { users }).await?;
         answer(response.error_code, response.error_message)?;
