@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::FindCoordinatorRequest;
+use kafka_protocol::protocol::StrBytes;
 use lockgate_client::admin::TopicPartition;
 use lockgate_tests::batch::now_ms;
 use lockgate_tests::kcat::{Kcat, Shown};
@@ -23,6 +26,10 @@ const RECORDS: usize = 60;
 const IN_TRANSACTION: usize = 5;
 /// All that consumers of committed records see.
 const ALL: usize = CODECS.len() * RECORDS * PARTITIONS as usize + IN_TRANSACTION;
+/// The key type of transactional ids.
+const TRANSACTION: i8 = 1;
+const NOT_YET: [ResponseError; 3] =
+    [ResponseError::CoordinatorLoadInProgress, ResponseError::CoordinatorNotAvailable, ResponseError::NotCoordinator];
 /// A group in the midst of the topic, and one that has read everything.
 const BEHIND: &str = "behind";
 const CAUGHT_UP: &str = "caught-up";
@@ -43,10 +50,17 @@ fn fill(stage: &Stage) -> Result<()> {
 }
 
 fn transaction(connection: &mut Connection, id: &str, commit: bool) -> Result<()> {
-    let (code, producer) = until(PATIENCE, "transactions are served", || match init_transactions(connection, id) {
-        // The coordinator's topic is being made.
-        Ok((15 | 14 | 16, _)) => None,
-        other => Some(other),
+    // Looking for the coordinator makes its topic, which takes a while.
+    let key = StrBytes::from_string(id.to_owned());
+    let wanted = FindCoordinatorRequest::default().with_key_type(TRANSACTION).with_coordinator_keys(vec![key]);
+    let found = until(PATIENCE, "transactions are served", || {
+        let found = connection.call(&wanted, 4).map(|answer| answer.coordinators[0].error_code);
+        (!matches!(found, Ok(code) if code != 0)).then_some(found)
+    });
+    check(found??, "FindCoordinator")?;
+    let (code, producer) = until(PATIENCE, "the coordinator is ready", || match init_transactions(connection, id) {
+        Ok((code, _)) if NOT_YET.iter().any(|error| error.code() == code) => None,
+        answer => Some(answer),
     })??;
     check(code, "InitProducerId")?;
     check(add_to_transaction(connection, id, producer, TOPIC)?, "AddPartitionsToTxn")?;

@@ -92,8 +92,8 @@ pub(super) fn one_line(sentence: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::hcl::Expression;
+    use super::*;
 
     fn page() -> Page {
         let mut page = Page::new("topics.tf", "topics");
