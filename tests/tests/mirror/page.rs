@@ -7,9 +7,10 @@ use lockgate_client::admin::{AclOperation, AclResourceType, QuotaAlteration, Quo
 use lockgate_tests::kcat::Kcat;
 use lockgate_tests::operator::{Operator, login_of};
 use lockgate_tests::terraform::Terraform;
+use lockgate_tests::until;
 
 use crate::PASSWORD;
-use crate::stage::{Stage, count, shell};
+use crate::stage::{PATIENCE, Stage, count, shell};
 
 const TOPIC: &str = "orders";
 const NEW_PASSWORD: &str = "a new password";
@@ -96,9 +97,12 @@ fn the_page_leads_to_lockgate_and_back() -> Result<()> {
     let folder = folder.path();
     let before = ["one", "two", "three"];
     for value in before {
-        at_kafka(&stage, "shop").produce(TOPIC, 0, "gzip", &format!("key:{value}\n"))?;
+        // A user of Kafka is known some time after it was made.
+        let line = format!("key:{value}\n");
+        until(PATIENCE, "Kafka takes records", || at_kafka(&stage, "shop").produce(TOPIC, 0, "gzip", &line).ok())?;
     }
-    ensure!(at_kafka(&stage, "billing").read_as("billing", TOPIC)?.len() == before.len(), "Kafka does not serve");
+    let read = until(PATIENCE, "Kafka serves", || at_kafka(&stage, "billing").read_as("billing", TOPIC).ok())?;
+    ensure!(read.len() == before.len(), "{read:?}");
     let terraform = move_objects(&stage, folder)?;
 
     write_settings(&stage, folder, "## 2. Records and offsets", &["clusters.properties", "to-lockgate.properties"])?;

@@ -11,7 +11,9 @@ use lockgate_tests::batch::now_ms;
 use lockgate_tests::kcat::{Kcat, Shown};
 use lockgate_tests::operator::Operator;
 use lockgate_tests::records::{Record, Sender, encode};
-use lockgate_tests::requests::{add_to_transaction, end_transaction, init_transactions, produce};
+use lockgate_tests::requests::{
+    PRODUCE, add_to_transaction, end_transaction, init_transactions, produce_request, produced, transactional_id,
+};
 use lockgate_tests::until;
 use lockgate_tests::wire::{Connection, check};
 
@@ -73,7 +75,9 @@ fn transaction(connection: &mut Connection, id: &str, commit: bool) -> Result<()
     let records: Vec<_> = (0..IN_TRANSACTION).map(record).collect();
     let (producer_id, producer_epoch) = producer;
     let sender = Sender { producer_id, producer_epoch, base_sequence: 0, transactional: true };
-    produce(connection, TOPIC, 0, encode(&records, sender))?;
+    let mut request = produce_request(TOPIC, 0, -1, encode(&records, sender));
+    request.transactional_id = Some(transactional_id(id));
+    check(produced(&connection.call(&request, PRODUCE)?)?.0, "Produce")?;
     check(end_transaction(connection, id, producer, commit)?, "EndTxn")
 }
 
