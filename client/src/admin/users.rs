@@ -149,7 +149,8 @@ impl Admin {
         }
         // Brokers refuse a request that names a user twice.
         let once = |users: &[&str]| users.iter().map(|&user| user.to_owned()).collect::<BTreeSet<_>>();
-        let users = users.map(|users| once(users).into_iter().collect());
+        // None named means all, like null, to which Apache Kafka gives no answer at all when the user may not see them.
+        let users = Some(users.map(|users| once(users).into_iter().collect()).unwrap_or_default());
         let response: DescribeUserScramCredentialsResponse =
             self.call(DESCRIBE, &DescribeUserScramCredentialsRequest { users }).await?;
         answer(response.error_code, response.error_message)?;
