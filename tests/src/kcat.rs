@@ -39,17 +39,16 @@ impl Kcat {
         Self(vec!["-b".into(), address.to_string()])
     }
 
-    /// With SCRAM-SHA-256, over TLS where a CA is given.
-    pub fn login(servers: &str, ca: Option<&Path>, user: &str, password: &str) -> Self {
-        let protocol = if ca.is_some() { "SASL_SSL" } else { "SASL_PLAINTEXT" };
-        let ca = ca.map(|ca| format!("ssl.ca.location={}", ca.display()));
+    /// With SCRAM-SHA-256 over TLS.
+    pub fn login(servers: &str, ca: &Path, user: &str, password: &str) -> Self {
         let settings = [
-            format!("security.protocol={protocol}"),
+            "security.protocol=SASL_SSL".to_owned(),
             "sasl.mechanism=SCRAM-SHA-256".to_owned(),
+            format!("ssl.ca.location={}", ca.display()),
             format!("sasl.username={user}"),
             format!("sasl.password={password}"),
         ];
-        let settings = settings.into_iter().chain(ca).flat_map(|setting| ["-X".to_owned(), setting]);
+        let settings = settings.into_iter().flat_map(|setting| ["-X".to_owned(), setting]);
         Self(["-b".to_owned(), servers.to_owned()].into_iter().chain(settings).collect())
     }
 

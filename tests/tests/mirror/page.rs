@@ -7,10 +7,9 @@ use lockgate_client::admin::{AclOperation, AclResourceType, QuotaAlteration, Quo
 use lockgate_tests::kcat::Kcat;
 use lockgate_tests::operator::{Operator, login_of};
 use lockgate_tests::terraform::Terraform;
-use lockgate_tests::until;
 
 use crate::PASSWORD;
-use crate::stage::{PATIENCE, Stage, count, shell};
+use crate::stage::{Stage, count, shell};
 
 const TOPIC: &str = "orders";
 const NEW_PASSWORD: &str = "a new password";
@@ -32,12 +31,8 @@ fn populate(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn at_kafka(stage: &Stage, user: &str) -> Kcat {
-    Kcat::login(&stage.kafka.sasl_address().to_string(), None, user, PASSWORD)
-}
-
 fn at_lockgate(stage: &Stage, user: &str) -> Kcat {
-    Kcat::login(&stage.lockgate.bootstrap(), Some(&stage.lockgate.ca_path()), user, NEW_PASSWORD)
+    Kcat::login(&stage.lockgate.bootstrap(), &stage.lockgate.ca_path(), user, NEW_PASSWORD)
 }
 
 /// Section 1: the export becomes a configuration of Lockgate.
@@ -97,11 +92,9 @@ fn the_page_leads_to_lockgate_and_back() -> Result<()> {
     let folder = folder.path();
     let before = ["one", "two", "three"];
     for value in before {
-        // A user of Kafka is known some time after it was made.
-        let line = format!("key:{value}\n");
-        until(PATIENCE, "Kafka takes records", || at_kafka(&stage, "shop").produce(TOPIC, 0, "gzip", &line).ok())?;
+        stage.from.produce(TOPIC, 0, "gzip", &format!("key:{value}\n"))?;
     }
-    let read = until(PATIENCE, "Kafka serves", || at_kafka(&stage, "billing").read_as("billing", TOPIC).ok())?;
+    let read = stage.from.read_as("billing", TOPIC)?;
     ensure!(read.len() == before.len(), "{read:?}");
     let terraform = move_objects(&stage, folder)?;
 
@@ -114,7 +107,7 @@ fn the_page_leads_to_lockgate_and_back() -> Result<()> {
     shell(folder, &stage.guide.section("## 3. Consumers")?.block("shell")?)?;
     let consumer = at_lockgate(&stage, "billing");
     ensure!(consumer.read_as("billing", TOPIC)?.is_empty(), "records come twice");
-    at_kafka(&stage, "shop").produce(TOPIC, 0, "gzip", "key:four\n")?;
+    stage.from.produce(TOPIC, 0, "gzip", "key:four\n")?;
     let read = stage.until(&mut mirror, "the consumer gets what is new", || {
         consumer.read_as("billing", TOPIC).ok().filter(|read| !read.is_empty())
     })?;
@@ -142,7 +135,7 @@ fn the_page_leads_to_lockgate_and_back() -> Result<()> {
     ensure!(consumer.read_as("billing", TOPIC)?.len() == 1, "the consumer at Lockgate goes on");
     let all = Some(5);
     stage.until(&mut mirror, "the offset is back", || (committed(&stage.at_kafka) == all).then_some(()))?;
-    ensure!(at_kafka(&stage, "billing").read_as("billing", TOPIC)?.is_empty(), "records come twice");
+    ensure!(stage.from.read_as("billing", TOPIC)?.is_empty(), "records come twice");
     mirror.stop()?;
 
     // Nobody wants to return.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FindCoordinatorRequest;
 use kafka_protocol::protocol::StrBytes;
@@ -137,6 +137,10 @@ fn records_and_groups_move_and_nothing_is_lost() -> Result<()> {
         let caught_up = committed(&stage.at_lockgate, CAUGHT_UP).ok()?;
         let behind = committed(&stage.at_lockgate, BEHIND).ok()?;
         (behind.len() == ends.len() && caught_up == ends).then_some(behind)
+    });
+    let translated = translated.with_context(|| {
+        let known = [BEHIND, CAUGHT_UP].map(|group| committed(&stage.at_lockgate, group));
+        format!("the groups are at {known:?} of {ends:?}; on Kafka one is at {middle:?}")
     })?;
 
     // Who was behind misses nothing, and gets once more only what follows the translated offset.
