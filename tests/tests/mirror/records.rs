@@ -133,22 +133,19 @@ fn records_and_groups_move_and_nothing_is_lost() -> Result<()> {
 
     let all = contents(&target);
     let ends: BTreeMap<i32, i64> = all.iter().map(|(&partition, records)| (partition, records.len() as i64)).collect();
-    let translated = stage.until(&mut mirror, "offsets are translated", || {
-        let caught_up = committed(&stage.at_lockgate, CAUGHT_UP).ok()?;
-        let behind = committed(&stage.at_lockgate, BEHIND).ok()?;
-        (behind.len() == ends.len() && caught_up == ends).then_some(behind)
+    let caught_up = stage.until(&mut mirror, "the offsets of who has read everything are exact", || {
+        committed(&stage.at_lockgate, CAUGHT_UP).ok().filter(|committed| *committed == ends).map(drop)
     });
-    let translated = translated.with_context(|| {
-        let known = [BEHIND, CAUGHT_UP].map(|group| committed(&stage.at_lockgate, group));
-        format!("the groups are at {known:?} of {ends:?}; on Kafka one is at {middle:?}")
-    })?;
+    caught_up.with_context(|| format!("{:?} of {ends:?}", committed(&stage.at_lockgate, CAUGHT_UP)))?;
+    // MirrorMaker keeps few places that lie far back, and none for some partitions: there a group begins at the start.
+    let translated = committed(&stage.at_lockgate, BEHIND)?;
 
     // Who was behind misses nothing, and gets once more only what follows the translated offset.
     let resumed = contents(&stage.to.read_as(BEHIND, TOPIC)?);
     for (partition, all) in &all {
-        let (place, middle) = (translated[partition], middle[partition]);
+        let (place, middle) = (translated.get(partition).copied().unwrap_or(0), middle[partition]);
         let done = source.iter().filter(|record| record.partition == *partition && record.offset < middle).count();
-        ensure!((1..=done as i64).contains(&place), "{place} in {partition}, where {done} records had been read");
+        ensure!((0..=done as i64).contains(&place), "{place} in {partition}, where {done} records had been read");
         ensure!(resumed[partition] == all[place as usize..], "the group does not go on at {place} in {partition}");
     }
     let again = stage.to.read_as(CAUGHT_UP, TOPIC)?;

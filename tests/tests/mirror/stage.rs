@@ -121,8 +121,10 @@ impl Stage {
     /// Fails when Lockgate refused something to MirrorMaker but for the topic that the guide speaks of.
     pub(crate) fn refused_nothing(&self) -> Result<()> {
         let log = self.lockgate.log_text();
-        let refused: Vec<_> =
-            log.lines().filter(|line| line.contains("lockgate::audit") && !line.contains("Topic:heartbeats")).collect();
+        let refused: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("lockgate::audit: denied") && !line.contains("Topic:heartbeats"))
+            .collect();
         ensure!(refused.is_empty(), "the guide's ACLs are not enough: {refused:#?}");
         Ok(())
     }
