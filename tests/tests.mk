@@ -6,7 +6,7 @@ TEST_VENV := $(TEST_CACHE)/venv
 CLIENTS := tests/clients
 
 .PHONY: test-deps
-test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps streams-deps conformance-deps kafka-deps tools-deps
+test-deps: $(TEST_CACHE)/venv.done $(TEST_CACHE)/node.done $(TEST_CACHE)/sarama_client java-deps streams-deps conformance-deps kafka-deps tools-deps mirror-deps
 	@command -v kcat >/dev/null || { echo "kcat is missing: apt-get install kcat" >&2; exit 1; }
 
 $(TEST_CACHE)/venv.done: $(CLIENTS)/python/requirements.txt
@@ -112,6 +112,17 @@ kafka-deps: $(KAFKA)/server.done
 $(KAFKA)/server.done: tests/kafka/pom.xml
 	@mkdir -p $(KAFKA)
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(KAFKA)/server
+	@touch $@
+
+# Its MirrorMaker 2, which has a client of its own version.
+MIRROR := $(TEST_CACHE)/mirror
+
+.PHONY: mirror-deps
+mirror-deps: $(MIRROR)/done
+
+$(MIRROR)/done: tests/mirror/pom.xml
+	@mkdir -p $(MIRROR)
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(MIRROR)/lib
 	@touch $@
 
 # Kafka's command line tools, and a program that runs many of them in one JVM.

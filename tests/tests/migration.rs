@@ -7,19 +7,13 @@ use lockgate_client::admin::{
     ScramMechanism, ScramUpsert,
 };
 use lockgate_tests::broker::{Broker, Options};
+use lockgate_tests::guide::Guide;
 use lockgate_tests::operator::{Operator, login_of};
 use lockgate_tests::program::workspace;
 use lockgate_tests::terraform::Terraform;
 use serde_json::{Value, json};
 
 const GUIDE: &str = "provider/docs/guides/migrate-from-mongey-kafka.md";
-
-/// The code blocks of a page in one language, in order.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let opening = format!("\n```{language}\n");
-    let after = page.split(&opening).skip(1);
-    after.map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned() + "\n").collect()
-}
 
 /// A resource of the old provider in a state file.
 fn old(kind: &str, name: &str, instances: Vec<Value>) -> Value {
@@ -161,7 +155,7 @@ fn contents(operator: &Operator) -> Result<String> {
 
 #[test]
 fn a_state_of_mongey_kafka_is_taken_over_as_the_guide_says() -> Result<()> {
-    let guide = std::fs::read_to_string(workspace().join(GUIDE))?;
+    let guide = Guide::read(GUIDE)?;
     let broker = Broker::start(&Options::default())?;
     let operator = Operator::of(&broker)?;
     populate(&operator)?;
@@ -170,18 +164,18 @@ fn a_state_of_mongey_kafka_is_taken_over_as_the_guide_says() -> Result<()> {
     let mut terraform = Terraform::new("")?;
     terraform.set("TF_VAR_kafka_password", &login_of(&broker, "terraform")?.password);
     terraform.write("terraform.tfstate", &old_state().to_string())?;
-    let commands = blocks(&guide, "shell");
+    let commands = guide.blocks("shell");
     let [write_imports, let_go, _] = commands.as_slice() else { anyhow::bail!("{commands:?} are not three steps") };
     for commands in [write_imports, let_go] {
         terraform.write("step.sh", commands)?;
         terraform.script("step.sh")?.succeeded()?;
     }
-    let configurations = blocks(&guide, "terraform");
+    let configurations = guide.blocks("terraform");
     let [anew, joined] = configurations.as_slice() else { anyhow::bail!("{configurations:?} are not two") };
     let here = anew.replace("broker-1.example:9093", &broker.bootstrap());
     let here = here.replace("/etc/kafka/ca.pem", broker.ca_path().to_str().context("a plain path")?);
     terraform.write("main.tf", &here)?;
-    let promise = guide.split("says `").nth(1).and_then(|rest| rest.split('`').next()).context("no promise")?;
+    let promise = guide.text().split("says `").nth(1).and_then(|rest| rest.split('`').next()).context("no promise")?;
     terraform.run(&["plan"])?.succeeded()?.says(promise)?;
     terraform.apply()?.says("6 imported, 0 added, 0 changed, 0 destroyed")?;
     terraform.remove("imports.tf")?;
@@ -205,14 +199,14 @@ fn a_state_of_mongey_kafka_is_taken_over_as_the_guide_says() -> Result<()> {
 /// The tables name every attribute of this provider that has a counterpart, and none that does not exist.
 #[test]
 fn the_guide_names_attributes_that_exist() -> Result<()> {
-    let guide = std::fs::read_to_string(workspace().join(GUIDE))?;
+    let guide = Guide::read(GUIDE)?;
     for (heading, page) in [
         ("## kafka_topic is", "resources/topic.md"),
         ("## kafka_acl is", "resources/acl.md"),
         ("## kafka_user_scram_credential is", "resources/user.md"),
         ("## kafka_quota is", "resources/quota.md"),
     ] {
-        let section = guide.split(heading).nth(1).with_context(|| heading.to_owned())?;
+        let section = guide.text().split(heading).nth(1).with_context(|| heading.to_owned())?;
         let section = section.split("\n## ").next().unwrap_or_default();
         let page = std::fs::read_to_string(workspace().join("provider/docs").join(page))?;
         let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `") || line.starts_with("| |")).collect();

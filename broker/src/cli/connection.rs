@@ -54,7 +54,12 @@ impl ConnectionArgs {
 
     /// Connects, so that what is wrong with the settings shows before anything is done.
     pub(super) async fn admin(&self) -> Outcome<Admin> {
-        Ok(Admin::connect(Profile::resolve(self.settings()?).await?).await?)
+        Ok(Admin::connect(Profile::from_settings(self.resolved()?).await?).await?)
+    }
+
+    /// The settings, with what flags and files leave open taken from the environment.
+    pub(super) fn resolved(&self) -> Outcome<Settings> {
+        Ok(self.settings()?.or(Settings::from_env(|name| std::env::var(name).ok())?)?)
     }
 
     fn settings(&self) -> Outcome<Settings> {

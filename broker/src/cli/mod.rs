@@ -6,6 +6,7 @@ mod check_config;
 mod config;
 mod connection;
 mod consume;
+mod export;
 mod failure;
 mod group;
 mod histogram;
@@ -79,6 +80,9 @@ enum Command {
     /// Configs of topics and brokers: describe, set, delete
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// What a cluster holds, as configuration: terraform
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Write the lines of a file or of standard input to a topic
     Produce(produce::ProduceArgs),
     /// Read records from topics
@@ -157,6 +161,7 @@ async fn client(global: Global, command: Command) -> Outcome {
             Command::Group(command) => group::run(command, connection, output).await,
             Command::Transaction(command) => transaction::run(command, connection, output).await,
             Command::Config(command) => config::run(command, connection, output).await,
+            Command::Export(command) => export::run(command, connection, output).await,
             _ => Ok(()),
         }
     };

@@ -96,6 +96,27 @@ pub struct Acl {
     pub permission: AclPermission,
 }
 
+/// An ACL of a kind that this client does not know, as of an operation that a newer Kafka has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnknownAcl {
+    principal: String,
+    host: String,
+    resource_name: String,
+    /// Of resource type, pattern type, operation and permission.
+    codes: [i8; 4],
+}
+
+impl fmt::Display for UnknownAcl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { principal, host, resource_name, codes: [resource_type, pattern_type, operation, permission] } = self;
+        write!(
+            f,
+            "{principal:?} from {host:?} on {resource_name:?} (codes of the protocol: resource type {resource_type}, \
+             pattern type {pattern_type}, operation {operation}, permission {permission})"
+        )
+    }
+}
+
 /// Which ACLs to list or delete; what is not set matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AclFilter {
@@ -156,11 +177,25 @@ const DELETE: Api = Api { key: ApiKey::DeleteAcls, name: "DeleteAcls", min: 2, m
 impl Admin {
     /// The ACLs that match, in order. ACLs of kinds that this client does not know are left out, with a warning in the log.
     pub async fn list_acls(&self, filter: &AclFilter) -> Result<Vec<Acl>> {
+        let (acls, unknown) = self.list_acls_of_all_kinds(filter).await?;
+        unknown.iter().for_each(warn);
+        Ok(acls)
+    }
+
+    /// The same, and beside them those of kinds that this client does not know.
+    pub async fn list_acls_of_all_kinds(&self, filter: &AclFilter) -> Result<(Vec<Acl>, Vec<UnknownAcl>)> {
         let response: DescribeAclsResponse = self.call(DESCRIBE, &DescribeAcls { filter: filter.raw() }).await?;
         answer(response.error_code, response.error_message)?;
-        let mut acls: Vec<Acl> = response.acls.into_iter().filter_map(known).collect();
+        let (mut acls, mut unknown) = (Vec::new(), Vec::new());
+        for raw in response.acls {
+            match known(raw) {
+                Ok(acl) => acls.push(acl),
+                Err(acl) => unknown.push(acl),
+            }
+        }
         acls.sort();
-        Ok(acls)
+        unknown.sort();
+        Ok((acls, unknown))
     }
 
     /// Creates ACLs in one request; one result for each, in their order. An ACL that exists already is a success.
@@ -182,7 +217,7 @@ impl Admin {
                 let mut deleted = Vec::new();
                 for (code, message, acl) in filter.matching {
                     answer(code, message)?;
-                    deleted.extend(known(acl));
+                    deleted.extend(known(acl).inspect_err(warn));
                 }
                 deleted.sort();
                 Ok(deleted)
@@ -191,16 +226,20 @@ impl Admin {
     }
 }
 
-fn known(raw: RawAcl) -> Option<Acl> {
+fn known(raw: RawAcl) -> Result<Acl, UnknownAcl> {
     let kinds = AclResourceType::from_code(raw.resource_type)
         .zip(AclPatternType::from_code(raw.pattern_type))
         .zip(AclOperation::from_code(raw.operation).zip(AclPermission::from_code(raw.permission)));
-    let Some(((resource_type, pattern_type), (operation, permission))) = kinds else {
-        tracing::warn!(principal = raw.principal, resource = raw.resource_name, "ACL of an unknown kind left out");
-        return None;
-    };
     let RawAcl { resource_name, principal, host, .. } = raw;
-    Some(Acl { resource_type, resource_name, pattern_type, principal, host, operation, permission })
+    let Some(((resource_type, pattern_type), (operation, permission))) = kinds else {
+        let codes = [raw.resource_type, raw.pattern_type, raw.operation, raw.permission];
+        return Err(UnknownAcl { principal, host, resource_name, codes });
+    };
+    Ok(Acl { resource_type, resource_name, pattern_type, principal, host, operation, permission })
+}
+
+fn warn(acl: &UnknownAcl) {
+    tracing::warn!(%acl, "ACL of an unknown kind left out");
 }
 
 #[cfg(test)]

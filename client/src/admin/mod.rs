@@ -15,7 +15,7 @@ mod topics;
 mod transactions;
 mod users;
 
-pub use acls::{Acl, AclFilter, AclOperation, AclPatternType, AclPermission, AclResourceType};
+pub use acls::{Acl, AclFilter, AclOperation, AclPatternType, AclPermission, AclResourceType, UnknownAcl};
 pub use cluster::{Broker, Cluster};
 pub use configs::{Alteration, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
 pub use connection::Admin;

@@ -1,6 +1,6 @@
 //! Users: their SCRAM credentials. A password is salted here and never leaves this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -147,7 +147,10 @@ impl Admin {
         if users.is_some_and(<[_]>::is_empty) {
             return Ok(BTreeMap::new());
         }
-        let users = users.map(|users| users.iter().map(|&user| user.to_owned()).collect());
+        // Brokers refuse a request that names a user twice.
+        let once = |users: &[&str]| users.iter().map(|&user| user.to_owned()).collect::<BTreeSet<_>>();
+        // None named means all, like null, to which Apache Kafka gives no answer at all when the user may not see them.
+        let users = Some(users.map(|users| once(users).into_iter().collect()).unwrap_or_default());
         let response: DescribeUserScramCredentialsResponse =
             self.call(DESCRIBE, &DescribeUserScramCredentialsRequest { users }).await?;
         answer(response.error_code, response.error_message)?;
