@@ -489,7 +489,7 @@ mod tests {
         let (acls, other) = Slow::gather_for(100, &callers);
         cluster.turns.add_permits(1000);
         other.turns.add_permits(1000);
-        let worker = |(seed, name)| {
+        let worker = |(seed, name): (u32, &'static str)| {
             let (topics, acls) = (Arc::clone(&topics), Arc::clone(&acls));
             tokio::spawn(async move {
                 for round in 0..40_u32 {
@@ -500,7 +500,7 @@ mod tests {
             })
         };
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-        let workers: Vec<_> = (0..).zip(names).map(worker).collect();
+        let workers: Vec<_> = (0_u32..).zip(names).map(worker).collect();
         for worker in workers {
             worker.await.expect("no panic");
         }
