@@ -97,6 +97,6 @@ impl Kcat {
 fn shown(lines: &str) -> Result<Vec<Shown>> {
     let parsed = lines.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
     let mut records = parsed.collect::<Result<Vec<Shown>>>()?;
-    records.sort_by(|a, b| (a.partition, a.offset).cmp(&(b.partition, b.offset)));
+    records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
 }

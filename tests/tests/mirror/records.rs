@@ -9,6 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 use lockgate_client::admin::TopicPartition;
 use lockgate_tests::batch::now_ms;
 use lockgate_tests::kcat::{Kcat, Shown};
+use lockgate_tests::mirror::PATIENCE;
 use lockgate_tests::operator::Operator;
 use lockgate_tests::records::{Record, Sender, encode};
 use lockgate_tests::requests::{
@@ -17,7 +18,7 @@ use lockgate_tests::requests::{
 use lockgate_tests::until;
 use lockgate_tests::wire::{Connection, check};
 
-use crate::stage::{PATIENCE, Stage, count};
+use crate::stage::{Stage, count};
 
 const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 3;

@@ -3,22 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lockgate_tests::broker::{Broker, Options, binary};
 use lockgate_tests::guide::Guide;
 use lockgate_tests::kafka::{Kafka, KafkaOptions};
 use lockgate_tests::kcat::{Kcat, Shown};
-use lockgate_tests::mirror::Mirror;
+use lockgate_tests::mirror::{Mirror, PATIENCE};
 use lockgate_tests::operator::{Operator, login_of};
 use lockgate_tests::terraform::Terraform;
 use lockgate_tests::until;
 
 use crate::{GUIDE, PASSWORD};
-
-/// JVMs start slowly, and MirrorMaker looks around every ten seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Both clusters.
 pub(crate) struct Stage {
