@@ -18,6 +18,8 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         // Milliseconds since 1970, from 2020 on.
         (r"\b(1[6-9]|[2-9][0-9])[0-9]{11}\b", "<time>"),
         (r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9][:.,][0-9]{3}\b", "<time>"),
+        // Where the broker keeps its data.
+        (r#"("logDir":)"[^"]*""#, "$1<folder>"),
         (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
         (r"[ \t]+", " "),
         // How long a transaction has lasted, behind its timeout and its beginning.

@@ -53,7 +53,6 @@ pub(super) fn of_brokers(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-configs --describe --broker one",
         "kafka-configs --alter --broker 1 --add-config log.cleaner.threads=2",
         "kafka-configs --alter --broker 7 --add-config log.cleaner.threads=2",
-        "kafka-configs --describe --broker-logger 1",
         "kafka-configs --alter --broker-logger 1 --add-config kafka.server.KafkaApis=DEBUG",
         "kafka-configs --describe --client-metrics @m",
         "kafka-configs --alter --client-metrics @m --add-config interval.ms=1000",
