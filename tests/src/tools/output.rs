@@ -23,7 +23,7 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
         (r"[ \t]+", " "),
         // How long a transaction has lasted, behind its timeout and its beginning.
-        (r"( 60000 <time> )[0-9]+", "$1<age>"),
+        (r"( 900000 <time> )[0-9]+", "$1<age>"),
         // Of the features that the brokers have agreed on.
         (r"( Epoch: )[0-9]+$", "$1<epoch>"),
     ];
