@@ -110,7 +110,7 @@ pub(super) fn quotas(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-configs --alter --client @app --add-config request_percentage=50",
         "kafka-configs --alter --client-defaults --add-config producer_byte_rate=5000",
         "kafka-configs --alter --ip 10.1.2.3 --add-config connection_creation_rate=7",
-        "kafka-configs --alter --ip-defaults --add-config connection_creation_rate=9",
+        "kafka-configs --alter --ip-defaults --add-config connection_creation_rate=5000",
         "kafka-configs --describe --user @alice",
         "kafka-configs --describe --user @alice --client @app",
         "kafka-configs --describe --user @alice --client-defaults",
