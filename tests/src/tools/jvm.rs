@@ -38,7 +38,7 @@ impl Jvm {
         let classes = format!("{}:{}", folder.join("classes").display(), folder.join("lib/*").display());
         let complaints = tempfile::NamedTempFile::new()?;
         let mut child = Command::new("java")
-            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1"])
+            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "--add-opens=java.base/java.lang=ALL-UNNAMED"])
             // Kafka's scripts let warnings through, with addresses and times in them; what the tools themselves log is
             // part of what they say.
             .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-Dorg.slf4j.simpleLogger.showThreadName=false"])

@@ -1,5 +1,4 @@
-//! The command line tools of Apache Kafka against Apache Kafka and against Lockgate, and what they print compared line by
-//! line.
+//! The command line tools of Apache Kafka against Apache Kafka and Lockgate, and what they print compared line by line.
 
 mod jvm;
 mod names;

@@ -9,6 +9,7 @@ use regex::Regex;
 /// Patterns, and what stands for what fits them.
 static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let table = [
+        (r"[ \t]+", " "),
         // Each says in its own words what is wrong; that something is said is compared, and which error it is.
         (r"(errors\.[A-Za-z]+Exception): .+", "$1: <message>"),
         (r"^(Error while executing [a-z]+ command) ?: .+", "$1: <message>"),
@@ -18,17 +19,23 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         // Milliseconds since 1970, from 2020 on.
         (r"\b(1[6-9]|[2-9][0-9])[0-9]{11}\b", "<time>"),
         (r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9][:.,][0-9]{3}\b", "<time>"),
+        // How each of the two was set up.
+        (
+            r"^( (?:(?:advertised\.)?listeners|listener\.security\.protocol\.map|log\.dirs|sasl\.enabled\.mechanisms|super\.users)=).*",
+            "$1<setup>",
+        ),
+        (r#"("logDir":)"[^"]*""#, "$1<folder>"),
         (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
-        (r"[ \t]+", " "),
         // How long a transaction has lasted, behind its timeout and its beginning.
-        (r"( 60000 <time> )[0-9]+", "$1<age>"),
+        (r"( 900000 <time> )[0-9]+", "$1<age>"),
         // Of the features that the brokers have agreed on.
         (r"( Epoch: )[0-9]+$", "$1<epoch>"),
     ];
     table.into_iter().map(|(pattern, with)| (Regex::new(pattern).expect("a good pattern"), with)).collect()
 });
 
-/// Lines without what has to differ and without the tools' own stack traces. Columns are as wide as their longest entry, so runs of spaces count as one.
+/// Lines without what has to differ and without the tools' own stack traces. Columns are as wide as their longest entry, so
+/// runs of spaces count as one.
 pub(super) fn lines(text: &str, own: &[(&str, &str)]) -> Vec<String> {
     let mut text = text.to_owned();
     for (value, stand_in) in own {

@@ -7,10 +7,13 @@ import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.apache.kafka.common.utils.Exit;
 
 /**
@@ -45,6 +48,8 @@ public final class Tools {
     private static final Switch ERR = new Switch();
     /** What a tool wants to run when its JVM ends. */
     private static final List<Runnable> HOOKS = new ArrayList<>();
+    /** Those of tools that go around `Exit`. */
+    private static final Map<Thread, Thread> JVM_HOOKS = jvmHooks();
     private static volatile Integer status;
 
     private Tools() {}
@@ -69,6 +74,17 @@ public final class Tools {
         }
         // Threads that a tool left behind must not keep the process.
         Runtime.getRuntime().halt(0);
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<Thread, Thread> jvmHooks() {
+        try {
+            Field hooks = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+            hooks.setAccessible(true);
+            return (Map<Thread, Thread>) hooks.get(null);
+        } catch (ReflectiveOperationException missing) {
+            throw new IllegalStateException("this JVM keeps its hooks elsewhere", missing);
+        }
     }
 
     private static void exit(int code, String message) {
@@ -96,6 +112,7 @@ public final class Tools {
         ByteArrayOutputStream err = new ByteArrayOutputStream();
         status = null;
         HOOKS.clear();
+        Set<Thread> before = Set.copyOf(JVM_HOOKS.keySet());
         System.setIn(new ByteArrayInputStream(in.getBytes(StandardCharsets.UTF_8)));
         print(out, err);
         try {
@@ -109,6 +126,12 @@ public final class Tools {
         end(0);
         // As at the end of a JVM: producers are closed here, and some tools print what they have done.
         print(out, err);
+        for (Thread hook : new ArrayList<>(JVM_HOOKS.keySet())) {
+            if (!before.contains(hook)) {
+                Runtime.getRuntime().removeShutdownHook(hook);
+                HOOKS.add(hook);
+            }
+        }
         for (Runnable hook : HOOKS) {
             try {
                 hook.run();

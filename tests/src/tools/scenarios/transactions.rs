@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kafka_protocol::messages::DescribeTransactionsRequest;
+use kafka_protocol::messages::{DescribeTransactionsRequest, InitProducerIdRequest};
 
 use crate::batch::Batch;
-use crate::requests::{
-    PRODUCE, add_to_transaction, end_transaction, init_transactions, produce_request, produced, transactional_id,
-};
+use crate::requests::{PRODUCE, add_to_transaction, end_transaction, produce_request, produced, transactional_id};
 use crate::tools::Stage;
 use crate::until;
 use crate::wire::{Connection, check};
 
 const TRANSACTIONAL: i16 = 0x10;
+/// The longest that brokers take: a transaction must not end on its own while tools look at it.
+const TIMEOUT_MS: i32 = 900_000;
 
 /// Begins a transaction that has written one record.
 fn begin(connection: &mut Connection, id: &str, topic: &str) -> Result<(i64, i16)> {
-    let (code, producer) = init_transactions(connection, id)?;
-    check(code, "InitProducerId")?;
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(transactional_id(id)))
+        .with_transaction_timeout_ms(TIMEOUT_MS);
+    let answer = connection.call(&request, 4)?;
+    check(answer.error_code, "InitProducerId")?;
+    let producer = (answer.producer_id.0, answer.producer_epoch);
     check(add_to_transaction(connection, id, producer, topic)?, "AddPartitionsToTxn")?;
     let batch = Batch {
         producer_id: producer.0,
