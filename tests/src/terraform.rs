@@ -311,6 +311,11 @@ impl Terraform {
         self.run(&["import", address, id])?.succeeded().map(drop)
     }
 
+    /// How pipelines look for drift. (With several sensitive attributes Terraform 1.11 tells of drift by chance.)
+    pub fn finds_no_drift(&self) -> Result<()> {
+        self.run(&["plan", "-refresh-only", "-detailed-exitcode"])?.succeeded()?.says("No changes")
+    }
+
     /// Fails unless a plan has nothing to do.
     pub fn plans_nothing(&self) -> Result<()> {
         let said = self.run(&["plan", "-detailed-exitcode"])?;

@@ -65,14 +65,13 @@ impl Resource for UserResource {
                 )
                 .or_computed()
                 .keeps_prior(),
-                // Not sensitive, because nothing ever shows it: Terraform 1.11 takes two sensitive attributes of a state for changed
-                // when it happens to list them in another order, and `plan -refresh-only -detailed-exitcode` then tells of drift.
                 Attribute::optional(
                     "password_wo",
                     Type::String,
                     "The password. Write-only: it reaches neither plan nor state. It is set when the user is made, and when \
                      `password_wo_version` changes. Needs Terraform 1.11 or later.",
                 )
+                .sensitive()
                 .write_only(),
                 Attribute::optional(
                     "password_wo_version",

@@ -66,6 +66,7 @@ fn quotas_are_made_imported_changed_watched_and_removed() -> Result<()> {
     stage.imports("lockgate_quota.alice", "user=alice")?;
     stage.imports("lockgate_quota.address", "ip=10.0.0.7")?;
     stage.plans_nothing()?;
+    stage.finds_no_drift()?;
     stage.run(&["state", "rm", "lockgate_quota.alice"])?.succeeded()?;
     stage.run(&["import", "lockgate_quota.alice", "alice"])?.says("is not the id of a quota")?;
     stage.run(&["import", "lockgate_quota.alice", "user=alice"])?.succeeded()?;

@@ -34,6 +34,7 @@ fn topics_are_made_imported_changed_watched_and_removed() -> Result<()> {
     stage.applies(&second, "0 added, 1 changed, 0 destroyed")?;
     stage.imports("lockgate_topic.it", "orders")?;
     stage.plans_nothing()?;
+    stage.finds_no_drift()?;
 
     alter(&stage.operator, "max.message.bytes", set("2000"))?;
     stage.plans_nothing()?;
