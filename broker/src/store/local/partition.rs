@@ -368,6 +368,11 @@ impl PartitionStore for LocalPartition {
     }
 
     fn flush(&self) {
+        // What the page cache has counts as durable already. Its flush comes within a second, and what needs more than that, such
+        // as a checkpoint, asks for itself.
+        if self.shared.durability == Durability::PageCache {
+            return;
+        }
         // What is not queued is durable, or part of the round that runs.
         if self.queued.load(Ordering::Acquire) != Urgency::None as u8 {
             self.shared.flusher.flush_now(&*self.shared.volume);

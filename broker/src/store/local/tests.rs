@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,6 +91,23 @@ async fn conforms_in_page_cache_mode() {
 #[tokio::test]
 async fn conforms_on_the_simulated_disk() {
     conformance::run(|| OnFaultDisk(FaultFs::new(1 << 30))).await;
+}
+
+#[tokio::test]
+async fn what_the_page_cache_has_is_not_flushed_for_those_who_wait() {
+    let folder = temp();
+    let store = open(LocalSettings { durability: Durability::PageCache, ..settings(&folder) });
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let counted = rounds.clone();
+    store.observe_flushes(move |_| _ = counted.fetch_add(1, Ordering::Relaxed));
+    let (_, (handle, _)) = created(&store, 1 << 20).await;
+    for offset in 0..200 {
+        append(&*handle, &batch(offset, 1, offset, 50), Flush::Now).expect("appended");
+        handle.flush();
+        wait_durable(&*handle, offset + 1).await;
+    }
+    let rounds = rounds.load(Ordering::Relaxed);
+    assert!(rounds <= 20, "{rounds} flushes for 200 batches that nobody waits for; one in a second is meant");
 }
 
 #[tokio::test]
