@@ -16,6 +16,7 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         // Ids that are 16 bytes in base64.
         (r"(TopicId: |Cluster ID: )[A-Za-z0-9_-]{22}", "$1<id>"),
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
+        (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
         // Milliseconds since 1970, from 2020 on.
         (r"\b(1[6-9]|[2-9][0-9])[0-9]{11}\b", "<time>"),
         (r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9][:.,][0-9]{3}\b", "<time>"),
@@ -25,7 +26,6 @@ static STAND_INS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
             "$1<setup>",
         ),
         (r#"("logDir":)"[^"]*""#, "$1<folder>"),
-        (r#"("avg_throughput":)[0-9.E-]+"#, "$1<figure>"),
         // How long a transaction has lasted, behind its timeout and its beginning.
         (r"( 900000 <time> )[0-9]+", "$1<age>"),
         // Of the features that the brokers have agreed on.

@@ -33,7 +33,6 @@ pub(super) fn found_and_deleted(stage: &mut Stage<'_>) -> Result<()> {
     stage.file("some.json", r#"{"partitions": [{"topic": "@t", "partition": 0, "offset": 4}, {"topic": "@u", "partition": 0, "offset": -1}], "version": 1}"#)?;
     stage.file("beyond.json", r#"{"partitions": [{"topic": "@t", "partition": 0, "offset": 400}], "version": 1}"#)?;
     stage.file("below.json", r#"{"partitions": [{"topic": "@t", "partition": 0, "offset": -7}], "version": 1}"#)?;
-    stage.file("none.json", r#"{"partitions": [{"topic": "@none", "partition": 0, "offset": 1}, {"topic": "@t", "partition": 9, "offset": 1}], "version": 1}"#)?;
     stage.file("twice.json", r#"{"partitions": [{"topic": "@t", "partition": 0, "offset": 1}, {"topic": "@t", "partition": 0, "offset": 2}], "version": 1}"#)?;
     stage.file("no.json", "no")?;
     for time in [
@@ -72,7 +71,6 @@ pub(super) fn found_and_deleted(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-delete-records --offset-json-file %/some.json",
         "kafka-delete-records --offset-json-file %/beyond.json",
         "kafka-delete-records --offset-json-file %/below.json",
-        "kafka-delete-records --offset-json-file %/none.json",
         "kafka-delete-records --offset-json-file %/twice.json",
         "kafka-delete-records --offset-json-file %/no.json",
         "kafka-get-offsets --topic @.* --time earliest",
