@@ -36,7 +36,7 @@ pub fn run(args: &[String]) -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     write_to(&folder, &report)?;
     if write {
-        report.into_document(&folder.join("performance.md"))?;
+        report.write_into(&folder.join("performance.md"))?;
     }
     println!("Written to {}", folder.display());
     Ok(())

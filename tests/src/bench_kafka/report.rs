@@ -136,7 +136,7 @@ impl Report {
     }
 
     /// Puts the table in the place of the one that a document has.
-    pub(super) fn into_document(&self, path: &Path) -> Result<()> {
+    pub(super) fn write_into(&self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path)?;
         let place = || format!("{} has no place for the table", path.display());
         let (before, rest) = text.split_once(BEGIN).with_context(place)?;
