@@ -228,7 +228,6 @@ pub(super) fn reset(stage: &mut Stage<'_>) -> Result<()> {
         "kafka-consumer-groups --reset-offsets --group @new --topic @t --to-latest --execute",
         "kafka-consumer-groups --reset-offsets --group @new --all-topics --to-latest --export",
         "kafka-consumer-groups --reset-offsets --group @g --group @new --topic @t --to-offset 1 --execute",
-        "kafka-consumer-groups --reset-offsets --all-groups --all-topics --to-current --dry-run",
         "kafka-consumer-groups --reset-offsets --group @g --topic @none --to-earliest --execute",
         "kafka-consumer-groups --reset-offsets --group @g --topic @t --to-earliest --to-latest --execute",
         "kafka-consumer-groups --reset-offsets --topic @t --to-earliest --execute",
