@@ -83,9 +83,16 @@ struct Kind {
     asking: usize,
     /// When that one was sent.
     sent: Option<Instant>,
+    /// Requests of other kinds that went since, while callers waited here.
+    passed: usize,
 }
 
 impl Kind {
+    /// The longer few have waited, the more they count: they might wait for as long as there are many of another kind.
+    fn rank(&self) -> usize {
+        self.waiting * (1 + self.passed)
+    }
+
     /// Those who will come back soon. Nobody waits long for a request that takes long.
     fn expected(&self) -> usize {
         if self.sent.is_some_and(|sent| sent.elapsed() < LONGEST_ANSWER) { self.asking } else { 0 }
@@ -143,9 +150,13 @@ impl Callers {
     }
 
     fn asked(&self, kind: usize, callers: usize) {
-        let kind = &mut self.count().kinds[kind];
+        let mut count = self.count();
+        for other in count.kinds.iter_mut().filter(|other| other.waiting > 0) {
+            other.passed += 1;
+        }
+        let kind = &mut count.kinds[kind];
         kind.waiting -= callers;
-        (kind.asking, kind.sent) = (callers, Some(Instant::now()));
+        (kind.asking, kind.sent, kind.passed) = (callers, Some(Instant::now()), 0);
     }
 
     fn answered(&self, kind: usize) {
@@ -167,14 +178,14 @@ impl Callers {
         if count.expected() > 0 { LONGEST_ANSWER } else { count.quiet() }
     }
 
-    /// All callers wait, and for no other kind of request more of them. At the start they are still coming, and every one of
+    /// All callers wait, and this kind of request has the most of them, or few for long. At the start they are still coming, and every one of
     /// them is the first of so many.
     fn is_turn_of(&self, kind: usize) -> bool {
         let count = self.count();
         let all_here = count.waiting() >= count.most && count.raised.is_none_or(|at| at.elapsed() >= count.quiet());
         // Of equals, the last one.
-        let fullest = count.kinds.iter().enumerate().max_by_key(|(_, kind)| kind.waiting);
-        all_here && fullest.is_some_and(|(fullest, _)| fullest == kind)
+        let first = count.kinds.iter().enumerate().max_by_key(|(_, kind)| kind.rank());
+        all_here && first.is_some_and(|(first, _)| first == kind)
     }
 
     /// Nobody has come for a while: those who are here are all that there are, until more come.
@@ -507,6 +518,31 @@ mod tests {
         // Half of the workers in each at best if both kinds went at the same time, two thirds when the fuller one goes first.
         let requests = cluster.requests().len() + other.requests().len();
         assert!(requests <= 75, "{requests} requests for 480 calls of twelve workers");
+    }
+
+    #[tokio::test]
+    async fn few_of_a_kind_do_not_wait_until_many_of_another_are_done() {
+        let callers = Arc::default();
+        let (topics, cluster) = Slow::gather_for(100, &callers);
+        let (users, other) = Slow::gather_for(100, &callers);
+        cluster.turns.add_permits(10_000);
+        other.turns.add_permits(1000);
+        let many = ["a", "b", "c", "d", "e"].map(|name| {
+            let topics = Arc::clone(&topics);
+            tokio::spawn(async move {
+                for _ in 0..1000 {
+                    topics.call(Named(name, 1)).await.expect("made");
+                }
+            })
+        });
+        for _ in 0..20 {
+            users.call(Named("alice", 1)).await.expect("made");
+        }
+        let rounds = cluster.requests().len();
+        assert!(rounds < 500, "{rounds} requests for topics while one caller had twenty for users");
+        for worker in many {
+            worker.abort();
+        }
     }
 
     #[tokio::test]
