@@ -178,9 +178,22 @@ pub fn commit(connection: &mut Connection, group: &str, topic: &str, offset: i64
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![topic]);
-    let answer = connection.call(&request, 8)?;
-    let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-    check(partition.context("a commit answer without a partition")?.error_code, "OffsetCommit")
+    let error = until(GROUPS_READ, "groups are served", || {
+        let code = connection.call(&request, 8).and_then(|answer| {
+            let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+            Ok(partition.context("a commit answer without a partition")?.error_code)
+        });
+        (!matches!(code, Ok(code) if is_loading(code))).then_some(code)
+    })??;
+    check(error, "OffsetCommit")
+}
+
+/// How long a broker may take to read its groups, or to make the partitions that keep them.
+const GROUPS_READ: Duration = Duration::from_secs(20);
+
+/// Whether a client would ask again: the group's coordinator is still reading.
+fn is_loading(code: i16) -> bool {
+    code == ResponseError::CoordinatorLoadInProgress.code()
 }
 
 /// The committed offset; -1 when there is none.
@@ -189,8 +202,8 @@ pub fn committed(connection: &mut Connection, group: &str, topic: &str) -> Resul
     let request = OffsetFetchRequest::default()
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
         .with_topics(Some(vec![topic]));
-    let answer = until(Duration::from_secs(20), "groups are served", || match connection.call(&request, 7) {
-        Ok(answer) if answer.error_code == ResponseError::CoordinatorLoadInProgress.code() => None,
+    let answer = until(GROUPS_READ, "groups are served", || match connection.call(&request, 7) {
+        Ok(answer) if is_loading(answer.error_code) => None,
         answer => Some(answer),
     })??;
     check(answer.error_code, "OffsetFetch")?;
