@@ -22,12 +22,15 @@ const QUIET: Duration = Duration::from_millis(100);
 /// so that of 256 none may come for seconds.
 const QUIET_EACH: Duration = Duration::from_millis(80);
 /// In between, so many times the longest silence of late after which somebody came all the same. Simulated with resources
-/// that take from 1 to 36 ms and stalls of up to 0.9 s: all but the first and last requests carry two thirds of the callers.
-const SILENCES: u32 = 3;
+/// that take from 1 to 36 ms and stalls of up to 0.9 s: all but the first and last requests carry two thirds of the callers
+/// with three. On a machine that is busy with other things the silences of Terraform differ more.
+const SILENCES: u32 = 5;
 /// Longest that a call is held back while others keep coming.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Calls after which a silence is mostly forgotten.
+/// Calls after which a silence is mostly forgotten,
 const MEMORY: u32 = 512;
+/// and no fewer than so many of each caller: what comes once in ten rounds is to be remembered.
+const MEMORY_EACH: u32 = 16;
 /// Longest that others wait for those whose request takes long.
 const LONGEST_ANSWER: Duration = Duration::from_secs(3);
 
@@ -112,12 +115,17 @@ impl Count {
         let Some(last) = self.last.replace(now).filter(|_| self.most > 1) else { return };
         let silence = now - last;
         // A longer one counts at once, and is forgotten after some rounds.
-        let shorter = self.silence.saturating_sub(silence) / MEMORY;
+        let memory = MEMORY.max(MEMORY_EACH.saturating_mul(self.most_callers()));
+        let shorter = self.silence.saturating_sub(silence) / memory;
         self.silence = silence.min(self.longest_quiet()).max(self.silence - shorter);
     }
 
     fn longest_quiet(&self) -> Duration {
-        QUIET_EACH * u32::try_from(self.most).unwrap_or(u32::MAX)
+        QUIET_EACH.saturating_mul(self.most_callers())
+    }
+
+    fn most_callers(&self) -> u32 {
+        u32::try_from(self.most).unwrap_or(u32::MAX)
     }
 
     fn quiet(&self) -> Duration {
