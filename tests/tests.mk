@@ -154,9 +154,9 @@ $(RDKAFKA_PERFORMANCE): $(SUITES)/librdkafka.done
 	$(MAKE) -C $(@D) $(@F) >/dev/null
 
 .PHONY: bench-kafka
-bench-kafka: kafka-deps tools-deps $(RDKAFKA_PERFORMANCE) ## Apache Kafka and the broker side by side, as a table; MIB=256 for a quick look
+bench-kafka: kafka-deps tools-deps $(RDKAFKA_PERFORMANCE) ## Apache Kafka and the broker side by side, as a table; MIB=256 for a quick look, WORKLOADS="produce-tls java" with it for some
 	$(CARGO) build $(PROFILE) $(WORKSPACE) --bins
-	target/release/bench-kafka $(MIB)
+	target/release/bench-kafka $(MIB) $(WORKLOADS)
 
 .PHONY: bench-kafka-write
 bench-kafka-write: kafka-deps tools-deps $(RDKAFKA_PERFORMANCE) ## The same, and the table and the picture go into the docs

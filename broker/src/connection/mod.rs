@@ -9,7 +9,7 @@ mod budget;
 mod frames;
 mod metered;
 mod page_cache;
-mod read_ahead;
+mod tls_socket;
 mod transport;
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub use budget::Budget;
-pub use read_ahead::ReadAhead;
+pub use tls_socket::TlsSocket;
 pub use transport::Transport;
 
 use crate::auth::Principal;

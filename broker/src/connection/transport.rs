@@ -8,10 +8,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use super::page_cache;
-use super::read_ahead::ReadAhead;
+use super::tls_socket::TlsSocket;
 use crate::limits;
 use crate::store::{FileRange, Piece};
 
@@ -41,7 +40,7 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<ReadAhead<TcpStream>> {
+impl Transport for TlsSocket<TcpStream> {
     async fn send(&mut self, parts: Vec<Piece>) -> io::Result<()> {
         for part in parts {
             match part {
@@ -99,7 +98,7 @@ async fn send_file(stream: &mut TcpStream, range: &FileRange) -> io::Result<()> 
     Ok(())
 }
 
-async fn send_encrypted(stream: &mut TlsStream<ReadAhead<TcpStream>>, range: FileRange) -> io::Result<()> {
+async fn send_encrypted(stream: &mut TlsSocket<TcpStream>, range: FileRange) -> io::Result<()> {
     let mut buffer = vec![0; range.len.min(limits::TLS_CHUNK)];
     let mut sent = 0;
     while sent < range.len {

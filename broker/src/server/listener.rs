@@ -11,7 +11,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +20,7 @@ use crate::auth::quota::Pace;
 use crate::auth::sasl;
 use crate::clock::Clock;
 use crate::config::{Listener, SaslMechanism, SecurityProtocol};
-use crate::connection::{self, Budget, Peer, ReadAhead};
+use crate::connection::{self, Budget, Peer, TlsSocket};
 use crate::limits;
 use crate::service::Services;
 use crate::tls::{ServerTls, TlsSettings};
@@ -220,8 +219,7 @@ async fn secure(
     let (host, listener) = (peer.host, peer.listener.clone());
     let refuse = |reason: &str| services.authorizer.audit().authentication_failed(None, host, &listener, reason);
     let patience = Duration::from_secs(limits::AUTHENTICATION_SECONDS);
-    let handshake = TlsAcceptor::from(tls.config()).accept(ReadAhead::new(stream)).into_fallible();
-    let stream = match timeout(patience, handshake).await {
+    let stream = match timeout(patience, TlsSocket::accept(tls.config(), stream)).await {
         Ok(Ok(stream)) => stream,
         // A peer that just goes away (a port scan, a health probe) is nothing to audit.
         Ok(Err((error, _))) if error.kind() != io::ErrorKind::InvalidData => {
@@ -236,7 +234,7 @@ async fn secure(
     };
     // With SASL the certificate opens the door, and SASL says who comes in.
     if peer.sasl.is_none() {
-        match tls.principal(stream.get_ref().1.peer_certificates()) {
+        match tls.principal(stream.peer_certificates()) {
             Some(principal) => peer.principal = principal,
             None => return refuse("no mapping rule fits the client certificate's subject"),
         }

@@ -9,7 +9,7 @@ mod workloads;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use crate::program::workspace;
 use report::Report;
@@ -17,21 +17,26 @@ use stage::Stage;
 
 /// MiB of records for each run of the workloads that are not paced.
 const MIB: usize = 1024;
-const USAGE: &str = "usage: bench-kafka [--write] [MIB]";
+const USAGE: &str = "usage: bench-kafka [--write] [MIB [WORKLOAD...]]";
 
 /// Runs everything and prints the table; with `--write` it goes into the docs, with the picture and the figures as JSON.
+/// With names of workloads it runs those, and writes nothing.
 pub fn run(args: &[String]) -> Result<()> {
     let (write, rest) = match args.split_first() {
         Some((first, rest)) if first == "--write" => (true, rest),
         _ => (false, args),
     };
-    let mib = match rest {
-        [] => MIB,
-        [mib] => mib.parse().with_context(|| format!("{mib} is no number"))?,
-        _ => bail!(USAGE),
+    let (mib, only) = match rest {
+        [] => (MIB, rest),
+        [mib, only @ ..] => (mib.parse().with_context(|| format!("{mib} is no number\n{USAGE}"))?, only),
     };
-    let report = Report { machine: report::machine()?, mib, rows: workloads::measure(&Stage::set()?, mib)? };
+    ensure!(only.is_empty() || !write, "the docs show all workloads\n{USAGE}");
+    let chosen = workloads::choose(only)?;
+    let report = Report { machine: report::machine()?, mib, rows: workloads::measure(&Stage::set()?, mib, &chosen)? };
     println!("\n{}", report.markdown());
+    if !only.is_empty() {
+        return Ok(());
+    }
     let folder = if write { workspace().join("docs") } else { workspace().join("target/bench-kafka") };
     std::fs::create_dir_all(&folder)?;
     write_to(&folder, &report)?;

@@ -1,6 +1,6 @@
 //! What the brokers are put through, and what is wanted of the ratios.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::clients::{Pace, Run, java_produces, librdkafka_consumes, librdkafka_produces};
 use super::report::{Measure, Row, Spread};
@@ -14,8 +14,9 @@ const PARTITIONS: i32 = 6;
 /// Records a second of the paced producer, and how many (a run of ten seconds).
 const PACE: usize = 10_000;
 const PACED: usize = 100_000;
-/// A durable broker takes a small part of what the others take in the same time.
-const FLUSHED: usize = 16;
+/// Kafka takes a small part of what it takes otherwise in the same time; too small, and a Java producer ends before it is
+/// warm.
+const FLUSHED: usize = 4;
 
 #[derive(Clone, Copy)]
 enum Work {
@@ -25,7 +26,7 @@ enum Work {
     JavaProduce(Pace),
 }
 
-struct Workload {
+pub(super) struct Workload {
     /// Also of its topic.
     name: &'static str,
     title: &'static str,
@@ -41,7 +42,7 @@ struct Workload {
 
 use Measure::{Cpu, P50, P99, Throughput};
 
-const WORKLOADS: [Workload; 9] = [
+static WORKLOADS: [Workload; 9] = [
     Workload {
         name: "produce-1k",
         title: "produce 1 KiB",
@@ -145,10 +146,20 @@ impl Sample {
     }
 }
 
-/// Puts all brokers through everything. `mib`: for each run that is not paced.
-pub(super) fn measure(stage: &Stage, mib: usize) -> Result<Vec<Row>> {
+/// The workloads of these names; all for none.
+pub(super) fn choose(names: &[String]) -> Result<Vec<&'static Workload>> {
+    let known = || WORKLOADS.iter().map(|workload| workload.name).collect::<Vec<_>>().join(", ");
+    for name in names {
+        ensure!(WORKLOADS.iter().any(|workload| workload.name == name), "no workload {name}; there are {}", known());
+    }
+    let wanted = |workload: &&Workload| names.is_empty() || names.iter().any(|name| name == workload.name);
+    Ok(WORKLOADS.iter().filter(wanted).collect())
+}
+
+/// Puts all brokers through `workloads`, and tells what is left of them afterwards. `mib`: for each run that is not paced.
+pub(super) fn measure(stage: &Stage, mib: usize, workloads: &[&Workload]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for workload in &WORKLOADS {
+    for workload in workloads {
         let compared = workload.compare(stage, mib)?;
         for row in &compared {
             println!("{row}");

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::crew::Crew;
 use super::fs::{DataFile, Volume};
+use super::gathering::Gathering;
 use super::partition::LocalPartition;
 use super::state::Mark;
 
@@ -52,23 +54,40 @@ pub(super) struct Captured {
     pub(super) rolled: bool,
 }
 
+/// A partition's part of a round.
+pub(super) struct Flush {
+    partition: Arc<LocalPartition>,
+    captured: Captured,
+}
+
 #[derive(Default)]
 struct Queue {
     dirty: Vec<Arc<LocalPartition>>,
     /// Partitions whose closed segments want index files and a newer checkpoint.
     upkeep: Vec<Arc<LocalPartition>>,
     due: Option<Instant>,
+    gathering: Gathering,
     /// Somebody flushes: there is one round at a time.
     flushing: bool,
     stopped: bool,
 }
 
-/// Shared by partitions (who ask) and the two threads (who do).
+impl Queue {
+    fn round_begins(&mut self) {
+        self.due = None;
+        self.flushing = true;
+        self.gathering.round_begins();
+    }
+}
+
+/// Shared by partitions (who ask) and the threads (who do).
 #[derive(Default)]
 pub(super) struct Flusher {
     queue: Mutex<Queue>,
     wake: Condvar,
     wake_upkeep: Condvar,
+    /// Helps with rounds of more than one partition.
+    pub(super) crew: Crew<Flush>,
     /// How long a round takes (ns), with the last ones counting most.
     usual: AtomicU64,
     /// Told how long each round took.
@@ -108,17 +127,29 @@ impl Flusher {
         }
     }
 
+    /// The next round is due; it may still wait for others who are expected.
+    fn set_due_now(&self, queue: &mut Queue) {
+        let now = Instant::now();
+        match queue.due {
+            // The thread may be waiting for the last one of them.
+            Some(due) if due <= now && !queue.flushing && queue.gathering.waits_until(now).is_none() => {
+                self.wake.notify_one();
+            }
+            _ => self.set_due(queue, now),
+        }
+    }
+
     /// Flushes what is queued, for somebody who waits: here, or in the next round of the thread.
     pub(super) fn flush_now(&self, volume: &dyn Volume) {
         let mut queue = self.queue.lock();
+        queue.gathering.ask();
         // None: another thread is about to queue what is to be flushed.
         let few = (1..=FEW).contains(&queue.dirty.len());
         if queue.flushing || queue.stopped || !few || !self.may_flush_here() {
-            return self.set_due(&mut queue, Instant::now());
+            return self.set_due_now(&mut queue);
         }
         let round = std::mem::take(&mut queue.dirty);
-        queue.due = None;
-        queue.flushing = true;
+        queue.round_begins();
         drop(queue);
         self.round(volume, &round);
         self.round_ended();
@@ -126,7 +157,11 @@ impl Flusher {
 
     fn may_flush_here(&self) -> bool {
         let multi_threaded = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread;
-        self.usual.load(Ordering::Relaxed) < BRIEF.as_nanos() as u64 && Handle::try_current().is_ok_and(multi_threaded)
+        self.usual() < BRIEF && Handle::try_current().is_ok_and(multi_threaded)
+    }
+
+    fn usual(&self) -> Duration {
+        Duration::from_nanos(self.usual.load(Ordering::Relaxed))
     }
 
     fn round(&self, volume: &dyn Volume, round: &[Arc<LocalPartition>]) {
@@ -141,14 +176,16 @@ impl Flusher {
     }
 
     fn round_ended(&self) {
+        let usual = Some(self.usual()).filter(|usual| *usual >= BRIEF);
         let mut queue = self.queue.lock();
         queue.flushing = false;
+        queue.gathering.round_ended(Instant::now(), usual);
         if queue.due.is_some() || queue.stopped {
             self.wake.notify_one();
         }
     }
 
-    /// Ends both threads. Nothing that is still queued becomes durable.
+    /// Ends all threads. Nothing that is still queued becomes durable.
     pub(super) fn stop(&self) {
         let mut queue = self.queue.lock();
         queue.stopped = true;
@@ -157,6 +194,7 @@ impl Flusher {
         self.wake.notify_all();
         self.wake_upkeep.notify_all();
         drop(queue);
+        self.crew.stop();
         left.iter().for_each(|partition| partition.fail("the store is closed"));
     }
 
@@ -179,43 +217,52 @@ impl Flusher {
     fn next_round(&self, round: &mut Vec<Arc<LocalPartition>>) -> bool {
         let mut queue = self.queue.lock();
         loop {
+            let now = Instant::now();
             match queue.due {
                 _ if queue.stopped => return false,
                 _ if queue.flushing => self.wake.wait(&mut queue),
-                Some(due) if due <= Instant::now() => break,
+                Some(due) if due <= now => match queue.gathering.waits_until(now) {
+                    Some(until) => _ = self.wake.wait_until(&mut queue, until),
+                    None => break,
+                },
                 Some(due) => _ = self.wake.wait_until(&mut queue, due),
                 None => self.wake.wait(&mut queue),
             }
         }
-        queue.due = None;
-        queue.flushing = true;
+        queue.round_begins();
         std::mem::swap(&mut queue.dirty, round);
         true
     }
 
     fn flush(&self, volume: &dyn Volume, round: &[Arc<LocalPartition>]) {
-        let captured: Vec<_> = round.iter().map(|partition| (partition, partition.capture())).collect();
-        if captured.len() >= VOLUME_SYNC_FROM {
-            match volume.sync() {
-                Ok(()) => captured.into_iter().for_each(|(partition, captured)| self.done(partition, &captured)),
-                Err(error) => {
-                    // The error is told once and may concern any file, so everyone with unflushed bytes fails.
-                    let reason = format!("flushing the data volume failed: {error}");
-                    let gathered: Vec<_> = self.queue.lock().dirty.clone();
-                    round.iter().chain(&gathered).for_each(|partition| partition.fail(&reason));
-                }
-            }
-            return;
+        let captured =
+            |partition: &Arc<LocalPartition>| Flush { partition: partition.clone(), captured: partition.capture() };
+        let flushes: Vec<_> = round.iter().map(captured).collect();
+        if flushes.len() < VOLUME_SYNC_FROM {
+            return self.crew.work_off(flushes, |flush| self.flush_one(flush));
         }
-        for (partition, captured) in captured {
-            match sync_files(partition, &captured) {
-                Ok(()) => self.done(partition, &captured),
-                Err(error) => partition.fail(&format!("flushing {} failed: {error}", partition.folder().display())),
+        match volume.sync() {
+            Ok(()) => flushes.iter().for_each(|flush| self.done(flush)),
+            Err(error) => {
+                // The error is told once and may concern any file, so everyone with unflushed bytes fails.
+                let reason = format!("flushing the data volume failed: {error}");
+                let gathered: Vec<_> = self.queue.lock().dirty.clone();
+                round.iter().chain(&gathered).for_each(|partition| partition.fail(&reason));
             }
         }
     }
 
-    fn done(&self, partition: &Arc<LocalPartition>, captured: &Captured) {
+    /// Also what a thread of the crew does.
+    pub(super) fn flush_one(&self, flush: Flush) {
+        match sync_files(&flush.partition, &flush.captured) {
+            Ok(()) => self.done(&flush),
+            Err(error) => {
+                flush.partition.fail(&format!("flushing {} failed: {error}", flush.partition.folder().display()));
+            }
+        }
+    }
+
+    fn done(&self, Flush { partition, captured }: &Flush) {
         partition.flushed(captured.mark);
         if captured.rolled {
             let mut queue = self.queue.lock();

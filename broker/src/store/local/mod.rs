@@ -14,9 +14,11 @@
 //! ```
 
 mod batch;
+mod crew;
 mod flush;
 mod folders;
 pub mod fs;
+mod gathering;
 mod index;
 mod partition;
 mod reading;
@@ -45,6 +47,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use self::crew::CREW;
 use self::flush::Flusher;
 use self::folders::{create_blocking, move_away, open_blocking, prepare, remove_folder};
 use self::fs::{FileSystem, Volume};
@@ -214,11 +217,18 @@ impl LocalStore {
 }
 
 fn start_threads(shared: &Arc<Shared>) -> io::Result<Vec<thread::JoinHandle<()>>> {
-    let (flusher, upkeep) = (shared.clone(), shared.clone());
-    Ok(vec![
-        thread::Builder::new().name("flush".into()).spawn(move || flusher.flusher.run(&*flusher.volume))?,
-        thread::Builder::new().name("upkeep".into()).spawn(move || upkeep.flusher.run_upkeep())?,
-    ])
+    let start = |name: &str, run: fn(&Shared)| {
+        let shared = shared.clone();
+        thread::Builder::new().name(name.into()).spawn(move || run(&shared))
+    };
+    let mut threads = vec![
+        start("flush", |shared| shared.flusher.run(&*shared.volume))?,
+        start("upkeep", |shared| shared.flusher.run_upkeep())?,
+    ];
+    for _ in 0..CREW {
+        threads.push(start("flush-crew", |shared| shared.flusher.crew.run(|flush| shared.flusher.flush_one(flush)))?);
+    }
+    Ok(threads)
 }
 
 impl Store for LocalStore {
