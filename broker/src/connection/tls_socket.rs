@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 /// Thousands of connections may be idle, so buffers are small until a read has filled one.
 const BUFFER_SMALL: usize = 4 << 10;
 const BUFFER_LARGE: usize = 256 << 10;
+/// Most of a handshake that is kept, as in rustls's own buffers: who takes part in it is not known yet.
+const BUFFER_HANDSHAKE: usize = 64 << 10;
 /// Plaintext that is encrypted before the socket is given it.
 const WRITE_PIECE: usize = 64 << 10;
 
@@ -35,6 +37,8 @@ struct Received {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// The buffer may grow to this size.
+    largest: usize,
 }
 
 /// Bytes for the socket: `buffer[start..end]` is not sent yet.
@@ -74,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsSocket<S> {
             Ok(tls) => tls,
             Err(error) => return Err((io::Error::other(error), socket)),
         };
-        let received = Received { buffer: vec![0; BUFFER_SMALL], start: 0, end: 0 };
+        let received = Received { buffer: vec![0; BUFFER_SMALL], start: 0, end: 0, largest: BUFFER_HANDSHAKE };
         let mut accepted = Self { socket, tls, received, left: Vec::new(), unsent: Unsent::default() };
         match accepted.shake_hands().await {
             Ok(()) => Ok(accepted),
@@ -95,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsSocket<S> {
                 }
             }
         }
+        self.received.largest = BUFFER_LARGE;
         // TLS 1.2 ends with the server's words. Those of TLS 1.3, tickets, go with the first read: nobody may be listening yet.
         if self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
             while let Step::Again = self.step(None, &Outgoing::Nothing)? {}
@@ -106,6 +111,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsSocket<S> {
     /// The client's certificates, its own first.
     pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()
+    }
+
+    /// After an error of the client's: sends the alert that tells it, as far as the socket takes it at once.
+    fn say_why(&mut self, context: &mut Context<'_>) {
+        while let Ok(Step::Again) = self.step(None, &Outgoing::Nothing) {}
+        let _ = self.unsent.poll_send(&mut self.socket, context);
     }
 
     /// Looks at the connection once. Decrypted bytes go to `out`, and what does not fit to `left`.
@@ -184,17 +195,17 @@ impl Received {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.end == self.buffer.len() {
-            if self.end >= BUFFER_LARGE {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a TLS record without an end")));
+            if self.end >= self.largest {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a TLS message without an end")));
             }
-            self.buffer.resize(BUFFER_LARGE, 0);
+            self.buffer.resize(self.largest, 0);
         }
         let mut fresh = ReadBuf::new(&mut self.buffer[self.end..]);
         ready!(Pin::new(socket).poll_read(context, &mut fresh))?;
         let count = fresh.filled().len();
         self.end += count;
-        if self.end == self.buffer.len() && self.end < BUFFER_LARGE {
-            self.buffer.resize(BUFFER_LARGE, 0);
+        if self.end == self.buffer.len() && self.end < self.largest {
+            self.buffer.resize(self.largest, 0);
         }
         Poll::Ready(Ok(count))
     }
@@ -241,7 +252,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsSocket<S> {
         }
         let before = out.filled().len();
         while out.remaining() > 0 {
-            match this.step(Some(out), &Outgoing::Nothing)? {
+            let step = match this.step(Some(out), &Outgoing::Nothing) {
+                Ok(step) => step,
+                Err(error) => {
+                    this.say_why(context);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            match step {
                 Step::Again | Step::Encrypted => {}
                 Step::PeerClosed | Step::Closed => break,
                 Step::Receive if out.filled().len() > before => break,
@@ -433,6 +451,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_handshake_without_an_end_is_refused() {
+        let (near, mut far) = duplex(100_000);
+        let endless = tokio::spawn(async move {
+            // A hello of 16 MiB, in records as they should be.
+            let mut record = vec![22, 3, 1, 0x40, 0];
+            record.resize(5 + 0x4000, 0);
+            record[5..9].copy_from_slice(&[1, 0xff, 0xff, 0xff]);
+            while far.write_all(&record).await.is_ok() {}
+        });
+        let refused = TlsSocket::accept(ends(&version::TLS13).server, near).await;
+        assert_eq!(refused.err().expect("it is refused").0.kind(), io::ErrorKind::InvalidData);
+        endless.await.expect("it ends");
+    }
+
+    #[tokio::test]
     async fn a_client_that_goes_away_in_the_handshake_or_amid_a_record_is_no_error_of_tls() {
         let (near, far) = duplex(1000);
         drop(far);
@@ -453,5 +486,10 @@ mod tests {
         raw.write_all(&[23, 3, 3, 0, 30]).await.expect("written");
         raw.write_all(&[1; 30]).await.expect("written");
         assert_eq!(server.read(&mut [0; 10]).await.expect_err("it is damaged").kind(), io::ErrorKind::InvalidData);
+        drop(server);
+        let mut told = Vec::new();
+        raw.read_to_end(&mut told).await.expect("read");
+        // An alert is encrypted, and so looks like data: two bytes, their kind and 16 bytes of the cipher.
+        assert!(told.len() >= 24 && told[told.len() - 24..].starts_with(&[23, 3, 3, 0, 19]), "{told:?}");
     }
 }
