@@ -51,6 +51,8 @@ enum Phase {
     Failed(Arc<Handle>),
     /// It could not be opened for a reason that may pass (no file descriptors, one failed read): tried again.
     Unopened(Arc<str>),
+    /// Another broker has it, or nobody yet.
+    Elsewhere,
     /// Its data is damaged or missing: somebody has to look.
     Offline(Arc<str>),
     /// The broker stops; another one, or this one later, goes on.
@@ -61,7 +63,7 @@ enum Phase {
 impl Phase {
     /// Maintenance opens it again.
     fn may_reopen(&self) -> bool {
-        matches!(self, Phase::Failed(_) | Phase::Unopened(_))
+        matches!(self, Phase::Failed(_) | Phase::Unopened(_) | Phase::Elsewhere)
     }
 }
 
@@ -76,6 +78,9 @@ fn unopened(id: PartitionId, error: &StoreError) -> Phase {
     if is_final(error) {
         tracing::error!(topic = %id.topic, partition = id.index, %error, "partition is offline");
         return Phase::Offline(reason);
+    }
+    if matches!(error, StoreError::NotOwner(_)) {
+        return Phase::Elsewhere;
     }
     tracing::warn!(topic = %id.topic, partition = id.index, %error, "partition cannot be opened, trying again");
     Phase::Unopened(reason)
@@ -276,6 +281,7 @@ pub(super) fn options(id: PartitionId, config: &LogConfig) -> PartitionOptions {
     PartitionOptions {
         segment_bytes: config.segment_bytes,
         segment_ms,
+        retention_ms: config.retention_ms,
         compacted: config.cleanup.compact && !config.cleanup.delete,
         internal: config.internal,
     }
@@ -323,7 +329,7 @@ impl Partition {
     pub(super) fn handle(&self) -> Result<Arc<Handle>, LogError> {
         let handle = match &*self.phase.read() {
             Phase::Open(handle) => Arc::clone(handle),
-            Phase::Failed(_) | Phase::Closed => return Err(LogError::NotLeader),
+            Phase::Failed(_) | Phase::Elsewhere | Phase::Closed => return Err(LogError::NotLeader),
             Phase::Unopened(reason) | Phase::Offline(reason) => return Err(LogError::Offline(Arc::clone(reason))),
             Phase::Deleted => return Err(LogError::UnknownPartition),
         };
@@ -338,7 +344,7 @@ impl Partition {
         match &*self.phase.read() {
             Phase::Deleted => Err(LogError::UnknownPartition),
             Phase::Unopened(reason) | Phase::Offline(reason) => Err(LogError::Offline(Arc::clone(reason))),
-            Phase::Open(_) | Phase::Failed(_) | Phase::Closed => Err(LogError::NotLeader),
+            Phase::Open(_) | Phase::Failed(_) | Phase::Elsewhere | Phase::Closed => Err(LogError::NotLeader),
         }
     }
 
@@ -356,7 +362,7 @@ impl Partition {
     pub(super) fn store_error(&self, handle: &Arc<Handle>, error: StoreError) -> LogError {
         match error {
             StoreError::Rejected(_) | StoreError::Full(_) => LogError::Store(error),
-            StoreError::Unknown(_) | StoreError::NotFound | StoreError::Corrupt(_) => {
+            StoreError::Unknown(_) | StoreError::NotOwner(_) | StoreError::NotFound | StoreError::Corrupt(_) => {
                 self.fail(handle, &error.to_string());
                 LogError::NotLeader
             }
@@ -380,7 +386,7 @@ impl Partition {
             Ok(handle) => *phase = Phase::Open(Arc::new(handle)),
             Err(error) => {
                 // One that was open goes on telling its last bounds until there is no hope.
-                if is_final(&error) || matches!(&*phase, Phase::Unopened(_)) {
+                if is_final(&error) || matches!(&*phase, Phase::Unopened(_) | Phase::Elsewhere) {
                     *phase = unopened(self.id, &error);
                 }
                 return Err(LogError::Store(error));
@@ -402,7 +408,7 @@ impl Partition {
     fn end(&self, phase: Phase) -> Option<Arc<Handle>> {
         match std::mem::replace(&mut *self.phase.write(), phase) {
             Phase::Open(handle) | Phase::Failed(handle) => Some(handle),
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
         }
     }
 
@@ -432,7 +438,7 @@ impl Partition {
     pub fn bounds(&self) -> Bounds {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.bounds(),
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 Bounds { log_start: 0, last_stable: 0, high_watermark: 0, log_end: 0 }
             }
         }
@@ -442,7 +448,7 @@ impl Partition {
     pub fn leader_epoch(&self) -> i32 {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.leader_epoch,
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
         }
     }
 
@@ -456,7 +462,7 @@ impl Partition {
                 durable.mark_unchanged();
                 durable
             }
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 watch::channel(Durable { end: 0, failed: Some(Arc::from("the partition is not open")) }).1
             }
         }

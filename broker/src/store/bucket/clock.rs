@@ -1,0 +1,214 @@
+//! The clock of the cluster: never behind what any broker has seen, so that whoever takes a shard over goes on where the
+//! one before was.
+//!
+//! SlateDB stamps every write and refuses one that is stamped earlier than the last. A maximum is a ratchet, though: a
+//! single machine that is a year ahead would let retention erase everything. So times that are far ahead are refused,
+//! and a jump of the own wall clock is not followed. No safety hangs on it: only fencing decides who may write.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use slatedb_common::clock::{SystemClock, SystemClockTicker};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+
+/// How far clocks may be apart (ms).
+pub const MAX_SKEW_MS: i64 = 60_000;
+
+/// A time that is too far ahead of the own clock to be believed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a time {ahead_ms} ms ahead of this machine's clock is refused; set the clocks of all brokers by NTP")]
+pub struct TooFarAhead {
+    pub ahead_ms: i64,
+}
+
+/// The time of the cluster as this broker knows it. Shared by all its shards.
+pub struct ClusterClock {
+    own: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The own wall clock at some moment, as it was last trusted.
+    trusted: Reading,
+    /// The latest time of another, which goes on from when it was seen.
+    others: Option<Reading>,
+    /// Nothing earlier is told any more.
+    told: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Reading {
+    wall_ms: i64,
+    at: Instant,
+}
+
+impl Reading {
+    /// What it has become meanwhile.
+    fn ms_at(&self, now: Instant) -> i64 {
+        let since = now.saturating_duration_since(self.at).as_millis();
+        self.wall_ms.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
+    }
+}
+
+impl ClusterClock {
+    pub fn new(own: Arc<dyn Clock>) -> Arc<Self> {
+        let wall_ms = own.now_ms();
+        let trusted = Reading { wall_ms, at: Instant::now() };
+        Arc::new(Self { own, state: Mutex::new(State { trusted, others: None, told: wall_ms }) })
+    }
+
+    /// The latest of the own time and all that were seen; never earlier than what was told before (ms since 1970).
+    pub fn now_ms(&self) -> i64 {
+        let (wall_ms, now) = (self.own.now_ms(), Instant::now());
+        let mut state = self.state.lock();
+        let expected = state.trusted.ms_at(now);
+        let own = if wall_ms.abs_diff(expected) > MAX_SKEW_MS as u64 {
+            expected
+        } else {
+            // Small corrections are followed, so that they do not add up to a jump.
+            state.trusted = Reading { wall_ms, at: now };
+            wall_ms
+        };
+        let others = state.others.map_or(own, |others| others.ms_at(now));
+        state.told = state.told.max(own).max(others);
+        state.told
+    }
+
+    /// Takes note of a time that another broker, or a stored record, has seen.
+    pub fn observe(&self, remote_ms: i64) -> Result<(), TooFarAhead> {
+        let ahead_ms = remote_ms.saturating_sub(self.own.now_ms());
+        if ahead_ms > MAX_SKEW_MS {
+            return Err(TooFarAhead { ahead_ms });
+        }
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        if state.others.is_none_or(|others| others.ms_at(now) < remote_ms) {
+            state.others = Some(Reading { wall_ms: remote_ms, at: now });
+        }
+        Ok(())
+    }
+
+    /// What retention goes by: of two clocks the one that lets less expire (ms since 1970).
+    pub fn retention_ms(&self) -> i64 {
+        self.own.now_ms().min(self.now_ms())
+    }
+
+    /// How far the own wall clock has jumped against the machine's steady one (ms, signed). Beyond [`MAX_SKEW_MS`] its
+    /// broker should give its shards up.
+    pub fn jump_ms(&self) -> i64 {
+        let wall_ms = self.own.now_ms();
+        wall_ms.saturating_sub(self.state.lock().trusted.ms_at(Instant::now()))
+    }
+
+    /// Takes the own wall clock as it is now: a machine that was suspended has a wall clock that is right after its jump.
+    /// Only for a broker that holds no shard.
+    pub fn accept_jump(&self) {
+        self.state.lock().trusted = Reading { wall_ms: self.own.now_ms(), at: Instant::now() };
+    }
+
+    /// How far the cluster's time is ahead of the own wall clock (ms).
+    pub fn skew_ms(&self) -> i64 {
+        self.now_ms().saturating_sub(self.own.now_ms())
+    }
+}
+
+impl std::fmt::Debug for ClusterClock {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("ClusterClock").field(&self.now_ms()).finish()
+    }
+}
+
+impl SystemClock for ClusterClock {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.now_ms()).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    fn sleep<'a>(&'a self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn ticker<'a>(&'a self, duration: Duration) -> SystemClockTicker<'a> {
+        SystemClockTicker::new(self, duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const NOW: i64 = 1_700_000_000_000;
+    const YEAR: i64 = 365 * 86_400_000;
+
+    fn rig() -> (Arc<ManualClock>, Arc<ClusterClock>) {
+        let own = Arc::new(ManualClock::at(NOW));
+        let clock = ClusterClock::new(own.clone());
+        (own, clock)
+    }
+
+    async fn pass(own: &ManualClock, ms: i64) {
+        own.advance(ms);
+        tokio::time::advance(Duration::from_millis(ms as u64)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_follows_the_fastest_clock_and_goes_on() {
+        let (own, clock) = rig();
+        assert_eq!(clock.now_ms(), NOW);
+        clock.observe(NOW + 30_000).expect("believed");
+        assert_eq!((clock.now_ms(), clock.skew_ms()), (NOW + 30_000, 30_000));
+        pass(&own, 1_000).await;
+        assert_eq!(clock.now_ms(), NOW + 31_000);
+        clock.observe(NOW - 30_000).expect("one behind changes nothing");
+        assert_eq!((clock.now_ms(), clock.retention_ms()), (NOW + 31_000, NOW + 1_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_far_ahead_is_refused() {
+        let (_own, clock) = rig();
+        assert_eq!(clock.observe(NOW + YEAR), Err(TooFarAhead { ahead_ms: YEAR }));
+        assert_eq!(clock.observe(i64::MAX), Err(TooFarAhead { ahead_ms: i64::MAX - NOW }));
+        assert_eq!(clock.now_ms(), NOW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_of_the_own_clock_is_not_followed() {
+        for jump in [YEAR, -YEAR, 61_000, -61_000] {
+            let (own, clock) = rig();
+            pass(&own, 10).await;
+            own.advance(jump);
+            assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 10, jump));
+            assert_eq!(clock.retention_ms(), NOW + 10 + jump.min(0));
+            pass(&own, 1_000).await;
+            assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 1_010, jump));
+            own.advance(-jump);
+            assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 1_010, 0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_is_followed_once_it_is_accepted() {
+        let (own, clock) = rig();
+        own.advance(300_000);
+        clock.accept_jump();
+        assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 300_000, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_corrections_are_followed_but_never_backwards() {
+        let (own, clock) = rig();
+        own.advance(30_000);
+        assert_eq!(clock.now_ms(), NOW + 30_000);
+        own.advance(-50_000);
+        assert_eq!(clock.now_ms(), NOW + 30_000);
+        own.advance(50_001);
+        assert_eq!(clock.now_ms(), NOW + 30_001);
+    }
+}
