@@ -253,7 +253,9 @@ fn groups<'a>(chunks: &'a [Chunk], config: &LogConfig, max_chunk_bytes: u64) -> 
         let fitting = rest.iter().take_while(|chunk| {
             bytes += chunk.bytes;
             let apart = chunk.max_timestamp.saturating_sub(first.max_timestamp);
-            bytes <= config.segment_bytes.min(max_chunk_bytes) && chunk.offsets.end - first.offsets.start <= MAX_SPAN && apart <= age
+            bytes <= config.segment_bytes.min(max_chunk_bytes)
+                && chunk.offsets.end - first.offsets.start <= MAX_SPAN
+                && apart <= age
         });
         let (group, tail) = rest.split_at(fitting.count().max(1));
         groups.push(group);
@@ -527,7 +529,8 @@ mod tests {
     fn what_time_deletes_is_not_put_together_with_what_is_younger() {
         let chunk = |start, max_timestamp| Chunk { offsets: start..start + 1, bytes: 10, max_timestamp, closed: true };
         let chunks = [chunk(0, NOW), chunk(1, NOW + 500), chunk(2, NOW + 1_001), chunk(3, NOW + 5_000)];
-        let sizes = |config: &LogConfig| groups(&chunks, config, 40).iter().map(|group| group.len()).collect::<Vec<_>>();
+        let sizes =
+            |config: &LogConfig| groups(&chunks, config, 40).iter().map(|group| group.len()).collect::<Vec<_>>();
         let both = LogConfig { cleanup: Cleanup { delete: true, compact: true }, segment_ms: 1_000, ..compacted() };
         assert_eq!(sizes(&both), [2, 1, 1]);
         assert_eq!(sizes(&LogConfig { retention_ms: -1, ..both }), [4]);

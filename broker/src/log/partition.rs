@@ -7,7 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -31,6 +31,8 @@ use crate::store::{
 /// Bytes of batches that are replayed in one go when a partition is opened.
 const REPLAY_BYTES: usize = 1 << 20;
 const CLEANED_KEY: &[u8] = b"c";
+/// Handles that were opened by this process.
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
 /// One open partition.
 pub struct Partition {
@@ -110,6 +112,8 @@ pub(super) struct Handle {
     pub(super) bytes: Arc<dyn PartitionStore>,
     pub(super) durable: watch::Receiver<Durable>,
     pub(super) leader_epoch: i32,
+    /// Tells this handle from every other of the process.
+    pub(super) opening: u64,
     pub(super) log_start: AtomicI64,
     /// Where the log is going to start: what is below may be gone before that is durable, and told.
     pub(super) trimming: AtomicI64,
@@ -198,6 +202,7 @@ impl Handle {
             durable: bytes.durable(),
             bytes,
             leader_epoch: loaded.leader_epoch,
+            opening: OPENINGS.fetch_add(1, Ordering::Relaxed),
             log_start: AtomicI64::new(loaded.log_start),
             trimming: AtomicI64::new(loaded.log_start),
             log_end: AtomicI64::new(loaded.end),

@@ -75,7 +75,8 @@ fn settle(shared: &Shared, queue: &mut VecDeque<Pending>, durable: u64) {
             }
         }
     }
+    // Memory first: who is told may go on at once.
+    shared.became_durable(cached, queue.front().map(|pending| pending.since));
     ends.into_values().for_each(|(slot, end)| slot.durable_to(end));
     callers.into_iter().for_each(|caller| _ = caller.send(()));
-    shared.became_durable(cached, queue.front().map(|pending| pending.since));
 }

@@ -76,7 +76,9 @@ impl Handle {
 async fn wait_for(durable: &mut watch::Receiver<Durable>, end: Offset) -> Result<(), StoreError> {
     match durable.wait_for(|durable| durable.end >= end || durable.failed.is_some()).await {
         Ok(durable) if durable.end >= end => Ok(()),
-        Ok(durable) => Err(StoreError::Unknown(durable.failed.clone().unwrap_or_else(|| Arc::from("the handle failed")))),
+        Ok(durable) => {
+            Err(StoreError::Unknown(durable.failed.clone().unwrap_or_else(|| Arc::from("the handle failed"))))
+        }
         Err(_) => Err(unknown("the partition was opened again")),
     }
 }

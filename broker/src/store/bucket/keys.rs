@@ -285,7 +285,9 @@ mod tests {
         }
         assert!(!headers().contains(&state(0, b"")) && !headers().contains(&batch(segment, 0, 0)));
         for number in [0, 7, u32::MAX] {
-            assert!(states(number).contains(&state(number, b"\xff\xff")) && states(number).contains(&state(number, b"")));
+            assert!(
+                states(number).contains(&state(number, b"\xff\xff")) && states(number).contains(&state(number, b""))
+            );
         }
         assert!(!states(7).contains(&state(8, b"")));
         assert_eq!(state(7, b"abc")[STATE_PREFIX_LEN..], *b"abc");
@@ -298,7 +300,10 @@ mod tests {
         assert_eq!(Class::of(&PartitionOptions { compacted: true, ..kept(1) }), Class::COMPACTED);
         assert!(!Class::META.expires() && !Class::COMPACTED.expires() && Class(2).expires());
         assert_eq!(Class(5).bucket(3 * DAY + 5), 3);
-        assert_eq!((Class::COMPACTED.bucket(i64::MAX), Class(2).bucket(-5), Class(2).bucket(i64::MAX)), (0, 0, u32::MAX));
+        assert_eq!(
+            (Class::COMPACTED.bucket(i64::MAX), Class(2).bucket(-5), Class(2).bucket(i64::MAX)),
+            (0, 0, u32::MAX)
+        );
         assert_eq!((Class::from_byte(8), Class::from_byte(9)), (Some(Class(8)), None));
     }
 }

@@ -62,7 +62,7 @@ impl Headers {
     }
 
     fn partitions(self) -> Result<Partitions, StoreError> {
-        let mut partitions = Partitions { next: self.next, ..Partitions::default() };
+        let mut partitions = Partitions { next: self.next, loaded: true, ..Partitions::default() };
         for (number, (row, parts)) in self.partitions {
             if number >= self.next {
                 return Err(corrupt(format_args!("partition number {number} was never given")));
@@ -71,7 +71,10 @@ impl Headers {
             let slot = Arc::new(Slot::loaded(number, row, parts, damage));
             partitions.by_number.insert(number, slot.clone());
             if !row.aside && partitions.by_id.insert(row.id, slot).is_some() {
-                return Err(corrupt(format_args!("partition {} of topic {} is there twice", row.id.index, row.id.topic)));
+                return Err(corrupt(format_args!(
+                    "partition {} of topic {} is there twice",
+                    row.id.index, row.id.topic
+                )));
             }
         }
         Ok(partitions)

@@ -21,6 +21,7 @@ pub mod probe;
 mod reading;
 mod reclaim;
 mod rows;
+mod scheduler;
 mod settings;
 mod shard;
 mod shared;

@@ -17,7 +17,9 @@ pub enum ProbeError {
         "{url}: the object store {what}, so two brokers could write the same data; use one that honours conditional writes"
     )]
     Dishonest { url: String, what: &'static str },
-    #[error("{url}: {doing} failed ({reason}); check that the address is right and that this broker may read and write there")]
+    #[error(
+        "{url}: {doing} failed ({reason}); check that the address is right and that this broker may read and write there"
+    )]
     Failed { url: String, doing: &'static str, reason: String },
 }
 

@@ -20,12 +20,13 @@ const READ_AHEAD: usize = 4 << 20;
 const LEAST_READ_AHEAD: usize = 256 << 10;
 const FETCH_TASKS: usize = 4;
 /// L0 files in a shard, over all its segments.
-const L0_FILES: usize = 64;
+pub(super) const L0_FILES: usize = 64;
 /// L0 files that one key may be in; writes wait beyond.
 const L0_FILES_PER_KEY: usize = 16;
 const MIN_COMPACTION_SOURCES: usize = 8;
-/// Compactions at a time per shard; each holds some MiB of every input.
-const COMPACTIONS: usize = 2;
+/// Compactions at a time per shard, and pieces of 2 MiB that each holds of every input. With 8 inputs, 64 MiB.
+pub(super) const COMPACTIONS: usize = 2;
+const COMPACTION_PIECES: usize = 2;
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Settings of all shards of a broker.
@@ -126,6 +127,9 @@ impl BucketSettings {
         };
         let worker = CompactionWorkerOptions {
             max_concurrent_compactions: COMPACTIONS,
+            compactions_poll_interval: self.compactor_poll,
+            max_fetch_tasks: COMPACTION_PIECES,
+            max_subcompactions: 1,
             object_store_max_retries: Some(self.max_retries),
             ..CompactionWorkerOptions::default()
         };

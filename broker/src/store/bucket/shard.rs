@@ -78,7 +78,8 @@ impl Shard {
     ) -> Result<Arc<Self>, StoreError> {
         let Environment { settings, clock, .. } = environment;
         let epoch = db.manifest().writer_epoch();
-        let epoch = i32::try_from(epoch).map_err(|_| refuse("the shard was opened more often than epochs can count"))?;
+        let epoch =
+            i32::try_from(epoch).map_err(|_| refuse("the shard was opened more often than epochs can count"))?;
         let loading = tokio::time::timeout(settings.open_timeout, load::load(&db)).await;
         let (partitions, written_ms) = loading.map_err(|_| unknown("reading the headers took too long"))??;
         clock.observe(written_ms).map_err(|error| unknown(format_args!("shard {number}: {error}")))?;

@@ -46,6 +46,9 @@ pub(super) struct Partitions {
     pub(super) by_number: HashMap<Number, Arc<Slot>>,
     /// Numbers below are given.
     pub(super) next: Number,
+    /// False until the headers were read: the database compacts from its opening on, and must not take what is not known
+    /// yet for what is gone.
+    pub(super) loaded: bool,
 }
 
 /// Memory of a shard's records, beside what SlateDB holds.
@@ -79,21 +82,26 @@ impl Registry {
         let partitions = self.read();
         match partitions.by_number.get(&number) {
             Some(slot) => last_offset < slot.dead_below(),
-            None => number < partitions.next,
+            None => partitions.loaded && number < partitions.next,
         }
     }
 
-    /// The segments that hold a batch that is not dead.
-    pub(super) fn wanted(&self) -> HashSet<Segment> {
-        let slots: Vec<_> = self.read().by_number.values().cloned().collect();
+    /// The segments that hold a batch that is not dead; `None` when that is not known of all partitions.
+    pub(super) fn wanted(&self) -> Option<HashSet<Segment>> {
+        let slots: Vec<_> = {
+            let partitions = self.read();
+            partitions.loaded.then(|| partitions.by_number.values().cloned().collect())?
+        };
         let mut wanted = HashSet::new();
         for slot in slots {
+            // Whoever repairs a damaged partition needs all of it.
+            slot.check_whole().ok()?;
             let dead_below = slot.dead_below();
             let log = slot.log.lock();
             let parts = log.parts.iter().filter(|part| part.row.bytes > 0 && part.row.end > dead_below);
             wanted.extend(parts.map(|part| part.row.segment));
         }
-        wanted
+        Some(wanted)
     }
 }
 

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::handle::Handle;
 use super::keys::{self, Key, Number};
 use super::reading::read_failed;
+use super::refuse;
 use super::rows::{ChunkRow, StateRow};
 use super::settings::scan_once;
 use super::slot::{MAX_CHUNK_BYTES, Part};
 use super::writer::Op;
-use super::refuse;
 use crate::store::header::Header;
 use crate::store::{Offset, StateEntry, StoreError};
 
@@ -187,9 +187,9 @@ fn state_changes(
     let mut ops: Vec<Op> = gone.map(|key| Op::Delete(keys::state(number, key))).collect();
     let differs = |(key, value): &(&Bytes, &Bytes)| stored.get(*key).is_none_or(|row| row.value != **value);
     let puts = wanted.iter().filter(|(key, _)| !newer(key)).filter(differs);
-    ops.extend(puts.map(|(key, value)| {
-        Op::Put(keys::state(number, key), StateRow { end, value: value.clone() }.encode())
-    }));
+    ops.extend(
+        puts.map(|(key, value)| Op::Put(keys::state(number, key), StateRow { end, value: value.clone() }.encode())),
+    );
     ops
 }
 

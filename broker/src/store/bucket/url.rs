@@ -91,7 +91,9 @@ fn parse(text: &str) -> Result<(Place, Path), &'static str> {
         "a cluster URL begins with s3://, az://, gs:// or file://; write for instance s3://bucket/prefix";
     let url = Url::parse(text).map_err(|_| SCHEMES)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("credentials do not belong in the URL; put them into the environment, or give the machine an identity");
+        return Err(
+            "credentials do not belong in the URL; put them into the environment, or give the machine an identity",
+        );
     }
     if url.port().is_some() || url.fragment().is_some() {
         return Err("a cluster URL has neither port nor #; name another address with ?endpoint=https://…");
@@ -101,10 +103,7 @@ fn parse(text: &str) -> Result<(Place, Path), &'static str> {
     let path = url.path().trim_matches('/');
     match url.scheme() {
         "s3" if host.is_empty() => Err("the bucket is missing; write s3://bucket/prefix"),
-        "s3" => Ok((
-            Place::S3 { bucket: host, region: options.region, endpoint: options.endpoint },
-            prefix_of(path)?,
-        )),
+        "s3" => Ok((Place::S3 { bucket: host, region: options.region, endpoint: options.endpoint }, prefix_of(path)?)),
         _ if options.region.is_some() => Err("only s3:// has a region; leave it out"),
         "gs" if host.is_empty() => Err("the bucket is missing; write gs://bucket/prefix"),
         "gs" => Ok((Place::Google { bucket: host, endpoint: options.endpoint }, prefix_of(path)?)),
@@ -197,11 +196,7 @@ fn unusable(error: object_store::Error) -> String {
     format!("the store cannot be set up: {reason}")
 }
 
-async fn s3(
-    bucket: &str,
-    region: Option<&str>,
-    endpoint: Option<&str>,
-) -> Result<Arc<dyn ObjectStore>, String> {
+async fn s3(bucket: &str, region: Option<&str>, endpoint: Option<&str>) -> Result<Arc<dyn ObjectStore>, String> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_http_connector(Connector)
@@ -230,9 +225,8 @@ async fn region_of(bucket: &str) -> Result<String, String> {
         false => format!("https://{bucket}.s3.amazonaws.com"),
     };
     let asked = client(Duration::from_secs(3))?.head(address).send().await;
-    let answer = asked.map_err(|error| {
-        format!("the region of the bucket cannot be asked for ({}); {HINT}", error.without_url())
-    })?;
+    let answer = asked
+        .map_err(|error| format!("the region of the bucket cannot be asked for ({}); {HINT}", error.without_url()))?;
     if answer.status() == reqwest::StatusCode::NOT_FOUND {
         return Err("there is no such bucket; make it, or correct its name".to_owned());
     }

@@ -38,7 +38,11 @@ impl Op {
 /// Who is to learn of a write.
 pub(super) enum Done {
     /// The partition now ends at `end`; `bytes` of memory were reserved.
-    Appended { slot: Arc<Slot>, end: Offset, bytes: usize },
+    Appended {
+        slot: Arc<Slot>,
+        end: Offset,
+        bytes: usize,
+    },
     /// It can be read.
     Written(oneshot::Sender<()>),
     /// It survives a crash.

@@ -5,6 +5,7 @@ mod faults;
 mod fencing;
 mod probing;
 mod retention;
+mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;
