@@ -94,6 +94,8 @@ impl BucketSettings {
             l0_max_ssts: L0_FILES,
             l0_max_ssts_per_key: L0_FILES_PER_KEY,
             max_unflushed_bytes: self.max_unflushed_bytes,
+            // Its builder has them.
+            compactor_options: None,
             garbage_collector_options: Some(self.garbage(local)),
             object_store_max_retries: Some(self.max_retries),
             ..Settings::default()

@@ -259,7 +259,7 @@ fn google(bucket: &str, endpoint: Option<&str>) -> Result<Arc<dyn ObjectStore>, 
 
 fn directory(path: &std::path::Path) -> Result<Arc<dyn ObjectStore>, String> {
     std::fs::create_dir_all(path).map_err(|error| format!("the directory cannot be made: {error}"))?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(path).map_err(unusable)?))
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(path).map_err(unusable)?.with_fsync(true)))
 }
 
 #[cfg(test)]

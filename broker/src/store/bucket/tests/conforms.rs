@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
+use super::super::probe::probe;
 use super::super::url::{Bucket, ClusterUrl};
 use super::super::{BucketStore, Shard};
 use super::{environment, in_memory, settings};
@@ -13,6 +14,9 @@ use crate::store::Store;
 use crate::store::conformance::{self, Place};
 
 const SHARDS: u32 = 2;
+
+/// A cluster URL for the tests that need a real store; they write below its prefix.
+const URL: &str = "LOCKGATE_TEST_URL";
 
 /// Partitions are spread over two shards by their topics.
 struct Sharded {
@@ -49,6 +53,19 @@ async fn conforms_in_a_directory() {
         let url: ClusterUrl = format!("file://{}", folder.path().display()).parse().expect("a URL");
         let bucket = url.open().now_or_never().expect("a directory is asked nothing").expect("opened");
         Sharded { bucket, _folder: Some(folder) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LOCKGATE_TEST_URL, a cluster URL below which it may write"]
+async fn conforms_at_a_url() {
+    let url: ClusterUrl = std::env::var(URL).expect(URL).parse().unwrap_or_else(|error| panic!("{error}"));
+    let bucket = url.open().await.unwrap_or_else(|error| panic!("{error}"));
+    probe(&bucket).await.unwrap_or_else(|error| panic!("{error}"));
+    conformance::run(|| {
+        let prefix = bucket.path(&uuid::Uuid::new_v4().to_string());
+        Sharded { bucket: Bucket { prefix, ..bucket.clone() }, _folder: None }
     })
     .await;
 }
