@@ -8,13 +8,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use slatedb_common::clock::{SystemClock, SystemClockTicker};
 use thiserror::Error;
-use tokio::time::Instant;
 
 use crate::clock::Clock;
 
@@ -32,6 +31,45 @@ pub struct TooFarAhead {
 pub struct ClusterClock {
     own: Arc<dyn Clock>,
     state: Mutex<State>,
+}
+
+impl ClusterClock {
+    pub fn new(own: Arc<dyn Clock>) -> Arc<Self> {
+        let state = State::new(own.now_ms(), Instant::now());
+        Arc::new(Self { own, state: Mutex::new(state) })
+    }
+
+    /// The latest of the own time and all that were seen; never earlier than what was told before (ms since 1970).
+    pub fn now_ms(&self) -> i64 {
+        self.state.lock().now_ms(self.own.now_ms(), Instant::now())
+    }
+
+    /// Takes note of a time that another broker, or a stored record, has seen.
+    pub fn observe(&self, remote_ms: i64) -> Result<(), TooFarAhead> {
+        self.state.lock().observe(remote_ms, self.own.now_ms(), Instant::now())
+    }
+
+    /// What retention goes by: of two clocks the one that lets less expire (ms since 1970).
+    pub fn retention_ms(&self) -> i64 {
+        self.own.now_ms().min(self.now_ms())
+    }
+
+    /// How far the own wall clock has jumped against the machine's steady one (ms, signed). Beyond [`MAX_SKEW_MS`] its
+    /// broker should give its shards up.
+    pub fn jump_ms(&self) -> i64 {
+        self.state.lock().jump_ms(self.own.now_ms(), Instant::now())
+    }
+
+    /// Takes the own wall clock as it is now: a machine that was suspended has a wall clock that is right after its jump.
+    /// Only for a broker that holds no shard.
+    pub fn accept_jump(&self) {
+        self.state.lock().trusted = Reading { wall_ms: self.own.now_ms(), at: Instant::now() };
+    }
+
+    /// How far the cluster's time is ahead of the own wall clock (ms).
+    pub fn skew_ms(&self) -> i64 {
+        self.now_ms().saturating_sub(self.own.now_ms())
+    }
 }
 
 struct State {
@@ -57,65 +95,38 @@ impl Reading {
     }
 }
 
-impl ClusterClock {
-    pub fn new(own: Arc<dyn Clock>) -> Arc<Self> {
-        let wall_ms = own.now_ms();
-        let trusted = Reading { wall_ms, at: Instant::now() };
-        Arc::new(Self { own, state: Mutex::new(State { trusted, others: None, told: wall_ms }) })
+/// `own_ms` and `now`: the machine's two clocks at the same moment.
+impl State {
+    fn new(own_ms: i64, now: Instant) -> Self {
+        Self { trusted: Reading { wall_ms: own_ms, at: now }, others: None, told: own_ms }
     }
 
-    /// The latest of the own time and all that were seen; never earlier than what was told before (ms since 1970).
-    pub fn now_ms(&self) -> i64 {
-        let (wall_ms, now) = (self.own.now_ms(), Instant::now());
-        let mut state = self.state.lock();
-        let expected = state.trusted.ms_at(now);
-        let own = if wall_ms.abs_diff(expected) > MAX_SKEW_MS as u64 {
-            expected
+    fn now_ms(&mut self, own_ms: i64, now: Instant) -> i64 {
+        let own = if self.jump_ms(own_ms, now).unsigned_abs() > MAX_SKEW_MS as u64 {
+            self.trusted.ms_at(now)
         } else {
             // Small corrections are followed, so that they do not add up to a jump.
-            state.trusted = Reading { wall_ms, at: now };
-            wall_ms
+            self.trusted = Reading { wall_ms: own_ms, at: now };
+            own_ms
         };
-        let others = state.others.map_or(own, |others| others.ms_at(now));
-        state.told = state.told.max(own).max(others);
-        state.told
+        let others = self.others.map_or(own, |others| others.ms_at(now));
+        self.told = self.told.max(own).max(others);
+        self.told
     }
 
-    /// Takes note of a time that another broker, or a stored record, has seen.
-    pub fn observe(&self, remote_ms: i64) -> Result<(), TooFarAhead> {
-        let ahead_ms = remote_ms.saturating_sub(self.own.now_ms());
+    fn observe(&mut self, remote_ms: i64, own_ms: i64, now: Instant) -> Result<(), TooFarAhead> {
+        let ahead_ms = remote_ms.saturating_sub(own_ms);
         if ahead_ms > MAX_SKEW_MS {
             return Err(TooFarAhead { ahead_ms });
         }
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        if state.others.is_none_or(|others| others.ms_at(now) < remote_ms) {
-            state.others = Some(Reading { wall_ms: remote_ms, at: now });
+        if self.others.is_none_or(|others| others.ms_at(now) < remote_ms) {
+            self.others = Some(Reading { wall_ms: remote_ms, at: now });
         }
         Ok(())
     }
 
-    /// What retention goes by: of two clocks the one that lets less expire (ms since 1970).
-    pub fn retention_ms(&self) -> i64 {
-        self.own.now_ms().min(self.now_ms())
-    }
-
-    /// How far the own wall clock has jumped against the machine's steady one (ms, signed). Beyond [`MAX_SKEW_MS`] its
-    /// broker should give its shards up.
-    pub fn jump_ms(&self) -> i64 {
-        let wall_ms = self.own.now_ms();
-        wall_ms.saturating_sub(self.state.lock().trusted.ms_at(Instant::now()))
-    }
-
-    /// Takes the own wall clock as it is now: a machine that was suspended has a wall clock that is right after its jump.
-    /// Only for a broker that holds no shard.
-    pub fn accept_jump(&self) {
-        self.state.lock().trusted = Reading { wall_ms: self.own.now_ms(), at: Instant::now() };
-    }
-
-    /// How far the cluster's time is ahead of the own wall clock (ms).
-    pub fn skew_ms(&self) -> i64 {
-        self.now_ms().saturating_sub(self.own.now_ms())
+    fn jump_ms(&self, own_ms: i64, now: Instant) -> i64 {
+        own_ms.saturating_sub(self.trusted.ms_at(now))
     }
 }
 
@@ -147,68 +158,91 @@ mod tests {
     const NOW: i64 = 1_700_000_000_000;
     const YEAR: i64 = 365 * 86_400_000;
 
-    fn rig() -> (Arc<ManualClock>, Arc<ClusterClock>) {
-        let own = Arc::new(ManualClock::at(NOW));
-        let clock = ClusterClock::new(own.clone());
-        (own, clock)
+    /// A machine with two clocks.
+    struct Machine {
+        own_ms: i64,
+        now: Instant,
+        state: State,
     }
 
-    async fn pass(own: &ManualClock, ms: i64) {
-        own.advance(ms);
-        tokio::time::advance(Duration::from_millis(ms as u64)).await;
-    }
+    impl Machine {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self { own_ms: NOW, now, state: State::new(NOW, now) }
+        }
 
-    #[tokio::test(start_paused = true)]
-    async fn it_follows_the_fastest_clock_and_goes_on() {
-        let (own, clock) = rig();
-        assert_eq!(clock.now_ms(), NOW);
-        clock.observe(NOW + 30_000).expect("believed");
-        assert_eq!((clock.now_ms(), clock.skew_ms()), (NOW + 30_000, 30_000));
-        pass(&own, 1_000).await;
-        assert_eq!(clock.now_ms(), NOW + 31_000);
-        clock.observe(NOW - 30_000).expect("one behind changes nothing");
-        assert_eq!((clock.now_ms(), clock.retention_ms()), (NOW + 31_000, NOW + 1_000));
-    }
+        fn pass(&mut self, ms: i64) {
+            self.own_ms += ms;
+            self.now += Duration::from_millis(ms as u64);
+        }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_time_far_ahead_is_refused() {
-        let (_own, clock) = rig();
-        assert_eq!(clock.observe(NOW + YEAR), Err(TooFarAhead { ahead_ms: YEAR }));
-        assert_eq!(clock.observe(i64::MAX), Err(TooFarAhead { ahead_ms: i64::MAX - NOW }));
-        assert_eq!(clock.now_ms(), NOW);
-    }
+        fn cluster_ms(&mut self) -> i64 {
+            self.state.now_ms(self.own_ms, self.now)
+        }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_jump_of_the_own_clock_is_not_followed() {
-        for jump in [YEAR, -YEAR, 61_000, -61_000] {
-            let (own, clock) = rig();
-            pass(&own, 10).await;
-            own.advance(jump);
-            assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 10, jump));
-            assert_eq!(clock.retention_ms(), NOW + 10 + jump.min(0));
-            pass(&own, 1_000).await;
-            assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 1_010, jump));
-            own.advance(-jump);
-            assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 1_010, 0));
+        fn observe(&mut self, remote_ms: i64) -> Result<(), TooFarAhead> {
+            self.state.observe(remote_ms, self.own_ms, self.now)
+        }
+
+        fn jump_ms(&self) -> i64 {
+            self.state.jump_ms(self.own_ms, self.now)
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_jump_is_followed_once_it_is_accepted() {
-        let (own, clock) = rig();
-        own.advance(300_000);
-        clock.accept_jump();
-        assert_eq!((clock.now_ms(), clock.jump_ms()), (NOW + 300_000, 0));
+    #[test]
+    fn it_follows_the_fastest_clock_and_goes_on() {
+        let mut machine = Machine::new();
+        assert_eq!(machine.cluster_ms(), NOW);
+        machine.observe(NOW + 30_000).expect("believed");
+        assert_eq!(machine.cluster_ms(), NOW + 30_000);
+        machine.pass(1_000);
+        assert_eq!(machine.cluster_ms(), NOW + 31_000);
+        machine.observe(NOW - 30_000).expect("one behind changes nothing");
+        assert_eq!(machine.cluster_ms(), NOW + 31_000);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn small_corrections_are_followed_but_never_backwards() {
-        let (own, clock) = rig();
-        own.advance(30_000);
-        assert_eq!(clock.now_ms(), NOW + 30_000);
-        own.advance(-50_000);
-        assert_eq!(clock.now_ms(), NOW + 30_000);
-        own.advance(50_001);
-        assert_eq!(clock.now_ms(), NOW + 30_001);
+    #[test]
+    fn a_time_far_ahead_is_refused() {
+        let mut machine = Machine::new();
+        assert_eq!(machine.observe(NOW + YEAR), Err(TooFarAhead { ahead_ms: YEAR }));
+        assert_eq!(machine.observe(i64::MAX), Err(TooFarAhead { ahead_ms: i64::MAX - NOW }));
+        machine.observe(i64::MIN).expect("one behind changes nothing");
+        assert_eq!(machine.cluster_ms(), NOW);
+    }
+
+    #[test]
+    fn a_jump_of_the_own_clock_is_not_followed() {
+        for jump in [YEAR, -YEAR, 61_000, -61_000] {
+            let mut machine = Machine::new();
+            machine.pass(10);
+            machine.own_ms += jump;
+            assert_eq!((machine.cluster_ms(), machine.jump_ms()), (NOW + 10, jump));
+            machine.pass(1_000);
+            assert_eq!((machine.cluster_ms(), machine.jump_ms()), (NOW + 1_010, jump));
+            machine.own_ms -= jump;
+            assert_eq!((machine.cluster_ms(), machine.jump_ms()), (NOW + 1_010, 0));
+        }
+    }
+
+    #[test]
+    fn small_corrections_are_followed_but_never_backwards() {
+        let mut machine = Machine::new();
+        for (correction, expected) in [(30_000, 30_000), (-50_000, 30_000), (50_001, 30_001)] {
+            machine.own_ms += correction;
+            assert_eq!(machine.cluster_ms(), NOW + expected);
+        }
+    }
+
+    #[test]
+    fn retention_goes_by_the_clock_that_lets_less_expire() {
+        let own = Arc::new(ManualClock::at(NOW));
+        let clock = ClusterClock::new(own.clone());
+        clock.observe(NOW + 30_000).expect("believed");
+        assert!(clock.now_ms() >= NOW + 30_000 && clock.skew_ms() >= 30_000);
+        assert_eq!(clock.retention_ms(), NOW);
+        own.advance(YEAR);
+        assert!(clock.retention_ms() < NOW + 60_000, "not by one that jumped");
+        clock.accept_jump();
+        assert_eq!(clock.retention_ms(), NOW + YEAR);
     }
 }
