@@ -149,9 +149,14 @@ impl Shard {
     /// Ends all appends (their handles fail) and waits until everything that was taken is durable. The shard can then be
     /// opened elsewhere, which need not wait for [`Shard::close`].
     pub async fn stop_writes(&self) -> Result<(), StoreError> {
+        if self.shared.is_sealed() {
+            return self.shared.check();
+        }
         let slots: Vec<_> = self.shared.registry.read().by_number.values().cloned().collect();
         slots.iter().for_each(|slot| slot.log.lock().stop());
-        self.shared.write_durably(Vec::new())?.await?;
+        let durable = self.shared.write_durably(Vec::new())?;
+        self.shared.seal();
+        durable.await?;
         let reason: Arc<str> = Arc::from("the shard is given up");
         slots.iter().for_each(|slot| slot.kill(&reason));
         Ok(())

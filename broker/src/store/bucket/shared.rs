@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -14,6 +14,7 @@ use super::clock::ClusterClock;
 use super::keys::{Number, Segment};
 use super::settings::BucketSettings;
 use super::slot::Slot;
+use super::unknown;
 use super::writer::{Command, Done, Op};
 use crate::store::{Offset, PartitionId, StoreError};
 
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     /// Rung when something was written that is not flushed.
     pub(super) dirty: Notify,
     commands: mpsc::UnboundedSender<Command>,
+    /// No more commands are taken.
+    sealed: AtomicBool,
     memory: Memory,
     failed: watch::Sender<Option<Arc<str>>>,
     stop: CancellationToken,
@@ -123,6 +126,7 @@ impl Shared {
             registry,
             dirty: Notify::new(),
             commands,
+            sealed: AtomicBool::new(false),
             memory: Memory::default(),
             failed: watch::Sender::new(None),
             stop,
@@ -162,7 +166,19 @@ impl Shared {
         StoreError::Unknown(reason.unwrap_or_else(|| Arc::from("the shard is closed")))
     }
 
+    /// From now on nothing is written any more.
+    pub(super) fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
     pub(super) fn send(&self, ops: Vec<Op>, done: Done) -> Result<(), StoreError> {
+        if self.is_sealed() {
+            return Err(unknown("the shard is given up"));
+        }
         self.commands.send(Command { ops, done }).map_err(|_| self.gone())
     }
 
