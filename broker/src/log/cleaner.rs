@@ -535,6 +535,8 @@ mod tests {
         assert_eq!(sizes(&both), [2, 1, 1]);
         assert_eq!(sizes(&LogConfig { retention_ms: -1, ..both }), [4]);
         assert_eq!(sizes(&LogConfig { segment_bytes: 30, ..compacted() }), [3, 1]);
+        let of_a_small_store = groups(&chunks, &compacted(), 25);
+        assert_eq!(of_a_small_store.iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 2]);
     }
 
     #[test]
