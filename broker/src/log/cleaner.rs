@@ -241,8 +241,9 @@ impl Work {
     }
 }
 
-/// Neighbours that fit into one chunk of the configured size, and of the store's largest, together. Where time deletes too, they are no further apart
-/// than `segment.ms`: a chunk goes as a whole, and what is old would stay for as long as something young is added to it.
+/// Neighbours that fit into one chunk of the configured size, and of the store's largest, together. Where time deletes
+/// too, they are no further apart than `segment.ms`: a chunk goes as a whole, and what is old would stay for as long as
+/// something young is added to it.
 fn groups<'a>(chunks: &'a [Chunk], config: &LogConfig, max_chunk_bytes: u64) -> Vec<&'a [Chunk]> {
     let by_time = config.cleanup.delete && config.retention_ms >= 0;
     let age = if by_time { config.segment_ms } else { i64::MAX };
