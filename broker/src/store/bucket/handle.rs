@@ -24,10 +24,6 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.slot.log.lock().check(self.generation)
-    }
-
     /// Waits until everything below `end` is durable.
     pub(super) async fn wait_durable(&self, end: Offset) -> Result<(), StoreError> {
         let mut durable = {
