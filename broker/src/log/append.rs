@@ -19,7 +19,7 @@ use crate::store::{Append, Flush, StateEntry};
 #[derive(Clone, Copy, Debug)]
 pub struct VerificationGuard {
     producer_id: i64,
-    leader_epoch: i32,
+    opening: u64,
     ends: u32,
 }
 
@@ -28,7 +28,7 @@ impl Partition {
     pub fn begin_verification(&self, producer_id: i64, epoch: i16) -> Result<Option<VerificationGuard>, LogError> {
         let handle = self.handle()?;
         let ends = handle.tail.lock().producers.ends_unless_open(producer_id, epoch);
-        Ok(ends.map(|ends| VerificationGuard { producer_id, leader_epoch: handle.leader_epoch, ends }))
+        Ok(ends.map(|ends| VerificationGuard { producer_id, opening: handle.opening, ends }))
     }
 
     /// Appends exactly one batch from a client, after every check that the architecture names.
@@ -202,7 +202,8 @@ impl Partition {
 
 impl VerificationGuard {
     fn holds(self, handle: &Handle, tail: &Tail, header: &BatchHeader) -> Result<bool, LogError> {
-        if self.leader_epoch != handle.leader_epoch {
+        // Ends are counted from each opening on, and openings may share an epoch.
+        if self.opening != handle.opening {
             return Err(LogError::NotLeader);
         }
         let ends = tail.producers.ends_unless_open(header.producer_id, header.producer_epoch);

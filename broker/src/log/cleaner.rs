@@ -46,7 +46,7 @@ impl Partition {
         let reached = work.chunks.partition_point(|chunk| chunk.offsets.start < end);
         let log_start = handle.bounds().log_start;
         let mut decided = Decided::new(handle.transactions.lock().aborted_from(log_start));
-        for group in groups(&work.chunks[..reached], &config) {
+        for group in groups(&work.chunks[..reached], &config, handle.bytes.max_chunk_bytes()) {
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -241,9 +241,10 @@ impl Work {
     }
 }
 
-/// Neighbours that fit into one chunk of the configured size together. Where time deletes too, they are no further apart
-/// than `segment.ms`: a chunk goes as a whole, and what is old would stay for as long as something young is added to it.
-fn groups<'a>(chunks: &'a [Chunk], config: &LogConfig) -> Vec<&'a [Chunk]> {
+/// Neighbours that fit into one chunk of the configured size, and of the store's largest, together. Where time deletes
+/// too, they are no further apart than `segment.ms`: a chunk goes as a whole, and what is old would stay for as long as
+/// something young is added to it.
+fn groups<'a>(chunks: &'a [Chunk], config: &LogConfig, max_chunk_bytes: u64) -> Vec<&'a [Chunk]> {
     let by_time = config.cleanup.delete && config.retention_ms >= 0;
     let age = if by_time { config.segment_ms } else { i64::MAX };
     let mut groups = Vec::new();
@@ -253,7 +254,9 @@ fn groups<'a>(chunks: &'a [Chunk], config: &LogConfig) -> Vec<&'a [Chunk]> {
         let fitting = rest.iter().take_while(|chunk| {
             bytes += chunk.bytes;
             let apart = chunk.max_timestamp.saturating_sub(first.max_timestamp);
-            bytes <= config.segment_bytes && chunk.offsets.end - first.offsets.start <= MAX_SPAN && apart <= age
+            bytes <= config.segment_bytes.min(max_chunk_bytes)
+                && chunk.offsets.end - first.offsets.start <= MAX_SPAN
+                && apart <= age
         });
         let (group, tail) = rest.split_at(fitting.count().max(1));
         groups.push(group);
@@ -527,11 +530,14 @@ mod tests {
     fn what_time_deletes_is_not_put_together_with_what_is_younger() {
         let chunk = |start, max_timestamp| Chunk { offsets: start..start + 1, bytes: 10, max_timestamp, closed: true };
         let chunks = [chunk(0, NOW), chunk(1, NOW + 500), chunk(2, NOW + 1_001), chunk(3, NOW + 5_000)];
-        let sizes = |config: &LogConfig| groups(&chunks, config).iter().map(|group| group.len()).collect::<Vec<_>>();
+        let sizes =
+            |config: &LogConfig| groups(&chunks, config, 40).iter().map(|group| group.len()).collect::<Vec<_>>();
         let both = LogConfig { cleanup: Cleanup { delete: true, compact: true }, segment_ms: 1_000, ..compacted() };
         assert_eq!(sizes(&both), [2, 1, 1]);
         assert_eq!(sizes(&LogConfig { retention_ms: -1, ..both }), [4]);
         assert_eq!(sizes(&LogConfig { segment_bytes: 30, ..compacted() }), [3, 1]);
+        let of_a_small_store = groups(&chunks, &compacted(), 25);
+        assert_eq!(of_a_small_store.iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 2]);
     }
 
     #[test]

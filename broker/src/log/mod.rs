@@ -80,6 +80,7 @@ impl LogError {
             LogError::NotLeader => ResponseError::NotLeaderOrFollower,
             LogError::Offline(_) => ResponseError::KafkaStorageError,
             LogError::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+            LogError::Store(StoreError::NotOwner(_)) => ResponseError::NotLeaderOrFollower,
             LogError::Store(_) => ResponseError::KafkaStorageError,
         }
     }

@@ -7,7 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -31,6 +31,8 @@ use crate::store::{
 /// Bytes of batches that are replayed in one go when a partition is opened.
 const REPLAY_BYTES: usize = 1 << 20;
 const CLEANED_KEY: &[u8] = b"c";
+/// Handles that were opened by this process.
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
 /// One open partition.
 pub struct Partition {
@@ -51,6 +53,8 @@ enum Phase {
     Failed(Arc<Handle>),
     /// It could not be opened for a reason that may pass (no file descriptors, one failed read): tried again.
     Unopened(Arc<str>),
+    /// Another broker has it, or nobody yet.
+    Elsewhere,
     /// Its data is damaged or missing: somebody has to look.
     Offline(Arc<str>),
     /// The broker stops; another one, or this one later, goes on.
@@ -61,7 +65,7 @@ enum Phase {
 impl Phase {
     /// Maintenance opens it again.
     fn may_reopen(&self) -> bool {
-        matches!(self, Phase::Failed(_) | Phase::Unopened(_))
+        matches!(self, Phase::Failed(_) | Phase::Unopened(_) | Phase::Elsewhere)
     }
 }
 
@@ -76,6 +80,9 @@ fn unopened(id: PartitionId, error: &StoreError) -> Phase {
     if is_final(error) {
         tracing::error!(topic = %id.topic, partition = id.index, %error, "partition is offline");
         return Phase::Offline(reason);
+    }
+    if matches!(error, StoreError::NotOwner(_)) {
+        return Phase::Elsewhere;
     }
     tracing::warn!(topic = %id.topic, partition = id.index, %error, "partition cannot be opened, trying again");
     Phase::Unopened(reason)
@@ -105,6 +112,8 @@ pub(super) struct Handle {
     pub(super) bytes: Arc<dyn PartitionStore>,
     pub(super) durable: watch::Receiver<Durable>,
     pub(super) leader_epoch: i32,
+    /// Tells this handle from every other of the process.
+    pub(super) opening: u64,
     pub(super) log_start: AtomicI64,
     /// Where the log is going to start: what is below may be gone before that is durable, and told.
     pub(super) trimming: AtomicI64,
@@ -193,6 +202,7 @@ impl Handle {
             durable: bytes.durable(),
             bytes,
             leader_epoch: loaded.leader_epoch,
+            opening: OPENINGS.fetch_add(1, Ordering::Relaxed),
             log_start: AtomicI64::new(loaded.log_start),
             trimming: AtomicI64::new(loaded.log_start),
             log_end: AtomicI64::new(loaded.end),
@@ -276,6 +286,7 @@ pub(super) fn options(id: PartitionId, config: &LogConfig) -> PartitionOptions {
     PartitionOptions {
         segment_bytes: config.segment_bytes,
         segment_ms,
+        retention_ms: config.retention_ms,
         compacted: config.cleanup.compact && !config.cleanup.delete,
         internal: config.internal,
     }
@@ -323,7 +334,7 @@ impl Partition {
     pub(super) fn handle(&self) -> Result<Arc<Handle>, LogError> {
         let handle = match &*self.phase.read() {
             Phase::Open(handle) => Arc::clone(handle),
-            Phase::Failed(_) | Phase::Closed => return Err(LogError::NotLeader),
+            Phase::Failed(_) | Phase::Elsewhere | Phase::Closed => return Err(LogError::NotLeader),
             Phase::Unopened(reason) | Phase::Offline(reason) => return Err(LogError::Offline(Arc::clone(reason))),
             Phase::Deleted => return Err(LogError::UnknownPartition),
         };
@@ -338,7 +349,7 @@ impl Partition {
         match &*self.phase.read() {
             Phase::Deleted => Err(LogError::UnknownPartition),
             Phase::Unopened(reason) | Phase::Offline(reason) => Err(LogError::Offline(Arc::clone(reason))),
-            Phase::Open(_) | Phase::Failed(_) | Phase::Closed => Err(LogError::NotLeader),
+            Phase::Open(_) | Phase::Failed(_) | Phase::Elsewhere | Phase::Closed => Err(LogError::NotLeader),
         }
     }
 
@@ -356,7 +367,7 @@ impl Partition {
     pub(super) fn store_error(&self, handle: &Arc<Handle>, error: StoreError) -> LogError {
         match error {
             StoreError::Rejected(_) | StoreError::Full(_) => LogError::Store(error),
-            StoreError::Unknown(_) | StoreError::NotFound | StoreError::Corrupt(_) => {
+            StoreError::Unknown(_) | StoreError::NotOwner(_) | StoreError::NotFound | StoreError::Corrupt(_) => {
                 self.fail(handle, &error.to_string());
                 LogError::NotLeader
             }
@@ -380,7 +391,7 @@ impl Partition {
             Ok(handle) => *phase = Phase::Open(Arc::new(handle)),
             Err(error) => {
                 // One that was open goes on telling its last bounds until there is no hope.
-                if is_final(&error) || matches!(&*phase, Phase::Unopened(_)) {
+                if is_final(&error) || matches!(&*phase, Phase::Unopened(_) | Phase::Elsewhere) {
                     *phase = unopened(self.id, &error);
                 }
                 return Err(LogError::Store(error));
@@ -402,7 +413,7 @@ impl Partition {
     fn end(&self, phase: Phase) -> Option<Arc<Handle>> {
         match std::mem::replace(&mut *self.phase.write(), phase) {
             Phase::Open(handle) | Phase::Failed(handle) => Some(handle),
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => None,
         }
     }
 
@@ -432,7 +443,7 @@ impl Partition {
     pub fn bounds(&self) -> Bounds {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.bounds(),
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 Bounds { log_start: 0, last_stable: 0, high_watermark: 0, log_end: 0 }
             }
         }
@@ -442,7 +453,7 @@ impl Partition {
     pub fn leader_epoch(&self) -> i32 {
         match &*self.phase.read() {
             Phase::Open(handle) | Phase::Failed(handle) => handle.leader_epoch,
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => -1,
         }
     }
 
@@ -456,7 +467,7 @@ impl Partition {
                 durable.mark_unchanged();
                 durable
             }
-            Phase::Unopened(_) | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
+            Phase::Unopened(_) | Phase::Elsewhere | Phase::Offline(_) | Phase::Closed | Phase::Deleted => {
                 watch::channel(Durable { end: 0, failed: Some(Arc::from("the partition is not open")) }).1
             }
         }

@@ -1,11 +1,13 @@
 //! Bytes of partitions, kept durably. The store knows batches, offsets and opaque state; it knows nothing of Kafka.
 //!
-//! Two implementations are planned for: segment files on one machine (`local`) and object storage (one database per
-//! shard). Both pass the suite in `conformance`. What a record *means* (duplicates, epochs, retention, compaction) is
+//! There are two: segment files on one machine (`local`), and object storage with one database per shard (`bucket`).
+//! Both pass the suite in `conformance`. What a record *means* (duplicates, epochs, retention, compaction) is
 //! decided once, in [`crate::log`].
 
+pub mod bucket;
 #[cfg(test)]
 pub mod conformance;
+mod header;
 pub mod local;
 
 use std::ops::Range;
@@ -42,6 +44,9 @@ pub enum StoreError {
     /// The stored bytes are damaged below the checkpoint; the partition stays offline.
     #[error("stored data is damaged: {0}")]
     Corrupt(Arc<str>),
+    /// Another broker has the partition, or nobody yet; nothing was written.
+    #[error("the partition is not at this broker: {0}")]
+    NotOwner(Arc<str>),
     /// The partition does not exist in this store.
     #[error("no such partition in the store")]
     NotFound,
@@ -61,6 +66,9 @@ pub struct PartitionOptions {
     pub segment_bytes: u64,
     /// A chunk is closed when its first append is older than this (milliseconds).
     pub segment_ms: i64,
+    /// How long records are about to be kept (milliseconds; -1: without limit). Stores may keep those together that go
+    /// together; it deletes nothing.
+    pub retention_ms: i64,
     /// Compacted partitions never expire as a whole.
     pub compacted: bool,
     /// May use the space that is reserved for the broker's own bookkeeping.
@@ -74,7 +82,8 @@ pub struct Loaded {
     pub log_start: Offset,
     /// One past the last durable record. Survives an empty log.
     pub end: Offset,
-    /// Epoch of this opening, larger than that of every earlier opening of this partition.
+    /// Epoch of this opening: not smaller than that of any earlier opening of this partition, and larger than that of
+    /// every opening whose records this one may have lost.
     pub leader_epoch: i32,
     /// The newest stored state, complete for all batches below `state_end`.
     pub state: Vec<StateEntry>,
@@ -228,11 +237,16 @@ pub trait PartitionStore: Send + Sync + 'static {
     fn seek_time(&self, timestamp: i64) -> BoxFuture<'_, Result<Option<Offset>, StoreError>>;
     /// All chunks, oldest first; the last one is open.
     fn chunks(&self) -> Vec<Chunk>;
+    /// Chunks that are replaced together should not have more than this (bytes): they may be held in memory.
+    fn max_chunk_bytes(&self) -> u64 {
+        u64::MAX
+    }
     /// Closes the open chunk, so that it can be replaced or trimmed.
     fn roll(&self) -> Result<(), StoreError>;
     /// Moves the log start, durably, and frees chunks wholly below it.
     fn trim(&self, log_start: Offset) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// Replaces the closed chunks that cover `offsets` by `batches` (same offsets, fewer records), atomically.
+    /// Replaces the closed chunks that cover `offsets` by `batches` (same offsets, fewer records), atomically. They become
+    /// one chunk, where the store can keep them together.
     fn replace(
         &self,
         offsets: Range<Offset>,
