@@ -12,12 +12,29 @@ pub(super) enum Phase {
     /// This controller is new, and nobody has claimed the shard yet.
     Unknown,
     /// Nobody has it. `clean`: the epoch at which its last owner said that it serves no more.
-    Free { clean: Option<Epoch>, avoid: Option<Incarnation> },
+    Free {
+        clean: Option<Epoch>,
+        avoid: Option<Incarnation>,
+    },
     /// Somebody was told to open it.
-    Ordered { to: Incarnation, order: OrderId, expected: Epoch, settle_ms: u64, clean: Option<Epoch>, since: Patience },
-    Held { by: Incarnation, epoch: Epoch },
+    Ordered {
+        to: Incarnation,
+        order: OrderId,
+        expected: Epoch,
+        settle_ms: u64,
+        clean: Option<Epoch>,
+        since: Patience,
+    },
+    Held {
+        by: Incarnation,
+        epoch: Epoch,
+    },
     /// Its owner was told to stop.
-    Releasing { by: Incarnation, epoch: Epoch, order: OrderId },
+    Releasing {
+        by: Incarnation,
+        epoch: Epoch,
+        order: OrderId,
+    },
 }
 
 #[derive(Debug)]
@@ -45,9 +62,9 @@ impl Assignment {
     /// Who has it, or is to have it.
     pub(super) fn holder(&self) -> Option<Incarnation> {
         match self.phase {
-            Phase::Ordered { to: holder, .. } | Phase::Held { by: holder, .. } | Phase::Releasing { by: holder, .. } => {
-                Some(holder)
-            }
+            Phase::Ordered { to: holder, .. }
+            | Phase::Held { by: holder, .. }
+            | Phase::Releasing { by: holder, .. } => Some(holder),
             Phase::Unknown | Phase::Free { .. } => None,
         }
     }
@@ -81,9 +98,7 @@ impl Assignment {
             Phase::Held { by, .. } if members.get(by).is_none() && at.patience >= self.free_at => {
                 Phase::Free { clean: None, avoid: None }
             }
-            Phase::Releasing { by, .. } if at.patience >= self.free_at => {
-                Phase::Free { clean: None, avoid: Some(by) }
-            }
+            Phase::Releasing { by, .. } if at.patience >= self.free_at => Phase::Free { clean: None, avoid: Some(by) },
             Phase::Ordered { to, order, clean, since, .. } => {
                 let failed = members.get(to).is_none_or(|to| to.heartbeat.failed_orders.contains(&(shard, order)));
                 if failed || at.patience.since(since) >= timing.order_timeout_ms {

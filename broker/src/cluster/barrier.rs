@@ -53,15 +53,16 @@ impl Barrier {
 
     /// The newest version that may be answered now, when there is a new one. `applied`: of every registered broker.
     pub(super) fn settle(&mut self, at: &Moment, applied: impl Iterator<Item = u64>) -> Option<u64> {
-        while self.committed.front().is_some_and(|(version, since)| {
-            *version <= self.settled && at.patience.since(*since) > 2 * self.bound_ms
-        }) {
+        while self
+            .committed
+            .front()
+            .is_some_and(|(version, since)| *version <= self.settled && at.patience.since(*since) > 2 * self.bound_ms)
+        {
             self.forgotten = self.committed.pop_front().map(|(version, _)| version);
         }
         let seen = applied.min().filter(|_| at.patience >= self.all_known).unwrap_or(0);
-        let is_due = |(version, since): &&(u64, Patience)| {
-            *version <= seen || at.patience.since(*since) >= self.bound_ms
-        };
+        let is_due =
+            |(version, since): &&(u64, Patience)| *version <= seen || at.patience.since(*since) >= self.bound_ms;
         let newest = self.committed.iter().take_while(is_due).last()?.0;
         (newest > self.settled).then(|| {
             self.settled = newest;

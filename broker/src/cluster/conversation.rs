@@ -85,7 +85,9 @@ impl Node {
 
     /// Everything that is dated by the heartbeat that was answered.
     fn take_leases(&mut self, at: &Moment, answer: &Answer, own: bool) {
-        let Some((_, sent)) = self.sent.iter().find(|(sequence, _)| *sequence == answer.sequence).copied() else { return };
+        let Some((_, sent)) = self.sent.iter().find(|(sequence, _)| *sequence == answer.sequence).copied() else {
+            return;
+        };
         self.heard = self.heard.max(answer.sequence);
         let proof = sent.offset(answer.proof_offset_ms);
         let age = at.now.longest_since(proof);

@@ -38,11 +38,7 @@ impl Node {
     fn mind_the_clock(&mut self, at: &Moment, effects: &mut Vec<Effect>) {
         let trusted = self.clock.is_trusted();
         if !trusted {
-            let reigned = self.owner.epoch(CATALOG_SHARD).is_some();
-            self.owner.give_up(effects);
-            if reigned {
-                self.step_down(at, effects);
-            }
+            self.abdicate(at, effects);
         }
         let doubted = !trusted || !self.clock_checked;
         let latest = at.patience + CLOCK_DOUBT_MS;

@@ -58,39 +58,74 @@ pub enum Event {
 /// Something to do. Each is done once, in the order given, and none is waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    Send { to: Address, message: Message },
+    Send {
+        to: Address,
+        message: Message,
+    },
 
     /// List `controller/`.
     ListControllers,
     /// Create `controller/<epoch>` unless it exists.
     CreateController(ControllerRef),
-    ReadEpoch { shard: ShardId, request: u64 },
+    ReadEpoch {
+        shard: ShardId,
+        request: u64,
+    },
     /// Open when the epoch in the manifest is `expected`. Ends with `Opened` or `OpenFailed` within a time limit. At
     /// most one opening of a shard is under way.
-    OpenShard { shard: ShardId, expected: Epoch },
+    OpenShard {
+        shard: ShardId,
+        expected: Epoch,
+    },
     /// Read the manifest; ends with `Proved`, with `ShardFailed` when another epoch is there, or not at all.
-    ProveShard { shard: ShardId, epoch: Epoch },
+    ProveShard {
+        shard: ShardId,
+        epoch: Epoch,
+    },
     /// Refuse new writes, and make the others durable. Ends with `WritesStopped` or `ShardFailed`.
-    StopWrites { shard: ShardId, epoch: Epoch },
+    StopWrites {
+        shard: ShardId,
+        epoch: Epoch,
+    },
     /// Close without flushing, and without anybody waiting for it.
-    CloseShard { shard: ShardId, epoch: Epoch },
+    CloseShard {
+        shard: ShardId,
+        epoch: Epoch,
+    },
     /// Write a small object and read its `last_modified`.
     ReadStoreClock,
 
     /// From now on the shard may be served (reads only while [`Node::may_read`](super::Node::may_read) says so).
-    ShardActive { shard: ShardId, epoch: Epoch },
+    ShardActive {
+        shard: ShardId,
+        epoch: Epoch,
+    },
     /// From now on nothing is acknowledged or served through this handle.
-    ShardLost { shard: ShardId, epoch: Epoch },
-    BecameController { epoch: Epoch },
-    SteppedDown { epoch: Epoch },
+    ShardLost {
+        shard: ShardId,
+        epoch: Epoch,
+    },
+    BecameController {
+        epoch: Epoch,
+    },
+    SteppedDown {
+        epoch: Epoch,
+    },
     /// [`Node::view`](super::Node::view) is new.
     ViewChanged,
     /// As controller: whoever relies on the catalog has applied this version, and all before.
-    CatalogSettled { version: u64 },
-    Registered { id: BrokerId },
+    CatalogSettled {
+        version: u64,
+    },
+    Registered {
+        id: BrokerId,
+    },
     /// The controller does not take this broker; it goes on asking. `lasting`: for longer than an earlier life of the
     /// same broker could be the reason, so that the process may end with the sentence.
-    Refused { sentence: Arc<str>, lasting: bool },
+    Refused {
+        sentence: Arc<str>,
+        lasting: bool,
+    },
     /// No shard is left here, after [`Event::Drain`].
     Drained,
 }

@@ -168,7 +168,7 @@ impl Finder {
         self.look(at, effects);
         match &mut self.step {
             Step::Following => {
-                if may_reign && self.is_due(at) {
+                if may_reign && self.is_due(at, own_address) {
                     self.ask(at, view, own_address, request, effects);
                 }
                 None
@@ -178,7 +178,7 @@ impl Finder {
                 if !complete && at.patience < inquiry.until {
                     return None;
                 }
-                self.decide(at, may_reign)
+                self.decide(at, may_reign, own_address)
             }
             Step::Creating { object, retry } => {
                 if at.patience >= *retry {
@@ -210,19 +210,18 @@ impl Finder {
         self.next_list = self.next_list.min(at.patience + self.timing.list_interval_ms / 5);
     }
 
-    fn is_due(&self, at: &Moment) -> bool {
-        let silent = at.patience.since(self.quiet_since) >= self.timing.failover_ms << self.doublings;
-        self.looked && at.patience >= self.not_before && (silent || self.known.is_none())
+    /// Whether there is no controller, or it was an earlier life of this broker.
+    fn is_surely_gone(&self, own_address: &Address) -> bool {
+        let own = self.own;
+        self.known.as_ref().is_none_or(|known| known.address == *own_address && known.incarnation != own)
     }
 
-    fn ask(
-        &mut self,
-        at: &Moment,
-        view: &View,
-        own_address: &Address,
-        request: &mut u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn is_due(&self, at: &Moment, own_address: &Address) -> bool {
+        let silent = at.patience.since(self.quiet_since) >= self.timing.failover_ms << self.doublings;
+        self.looked && at.patience >= self.not_before && (silent || self.is_surely_gone(own_address))
+    }
+
+    fn ask(&mut self, at: &Moment, view: &View, own_address: &Address, request: &mut u64, effects: &mut Vec<Effect>) {
         self.rounds += 1;
         *request += 1;
         let controller = self.known.as_ref().map(|known| known.address.clone());
@@ -250,7 +249,7 @@ impl Finder {
     }
 
     /// The inquiry is over: open shard 0, or wait.
-    fn decide(&mut self, at: &Moment, may_reign: bool) -> Option<Epoch> {
+    fn decide(&mut self, at: &Moment, may_reign: bool, own_address: &Address) -> Option<Epoch> {
         let Step::Asking(inquiry) = std::mem::replace(&mut self.step, Step::Following) else { return None };
         let interval = self.timing.list_interval_ms;
         self.not_before = at.patience + interval + self.random.random_range(0..=interval);
@@ -259,7 +258,8 @@ impl Finder {
         let lonely = reached * 2 <= inquiry.peers.len() + 1;
         let factor = if lonely { LONELY_FACTOR } else { 1 };
         let silent = at.patience.since(self.quiet_since);
-        if self.known.is_some() && silent < (self.timing.failover_ms * factor) << self.doublings {
+        let patient = silent < (self.timing.failover_ms * factor) << self.doublings;
+        if patient && !self.is_surely_gone(own_address) {
             return None;
         }
         if !self.is_announced(at, epoch) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::message::{BrokerId, Claim, Heartbeat, Identity, Incarnation, Standing};
-use super::time::{Moment, Now, Patience};
+use super::time::{Moment, Patience};
 use super::timing::Timing;
 use super::versions::ActiveVersions;
 
@@ -169,10 +169,5 @@ impl Members {
             !silent && !deaf
         });
         self.by_incarnation.len() < before
-    }
-
-    /// When the newest heartbeat of a broker arrived, on both own clocks.
-    pub(super) fn received(&self, incarnation: Incarnation) -> Option<Now> {
-        self.get(incarnation).map(|member| member.received.now)
     }
 }

@@ -7,9 +7,7 @@ use super::clock::ClusterClock;
 use super::event::{Effect, Event};
 use super::finder::Finder;
 use super::lease::Lease;
-use super::message::{
-    BrokerId, CATALOG_SHARD, ControllerRef, Epoch, Identity, Message, ShardId, View,
-};
+use super::message::{BrokerId, CATALOG_SHARD, ControllerRef, Epoch, Identity, Message, ShardId, View};
 use super::owner::Owner;
 use super::reign::Reign;
 use super::time::{Moment, Now, Patience, PatienceClock};
@@ -227,14 +225,19 @@ impl Node {
 
     fn stop(&mut self, at: &Moment, effects: &mut Vec<Effect>) {
         self.draining = true;
+        self.abdicate(at, effects);
+        self.stopped = true;
+        self.send_heartbeat(at, effects);
+    }
+
+    /// Gives every shard up at once, shard 0 too.
+    pub(super) fn abdicate(&mut self, at: &Moment, effects: &mut Vec<Effect>) {
         let reigned = self.owner.epoch(CATALOG_SHARD);
         self.owner.give_up(effects);
         if let Some(epoch) = reigned {
             self.call_successor(at, epoch, effects);
             self.step_down(at, effects);
         }
-        self.stopped = true;
-        self.send_heartbeat(at, effects);
     }
 
     /// The cluster as it was last heard of: what Metadata shows.

@@ -16,10 +16,16 @@ const CLOSE_AFTER_MS: u64 = 15_000;
 
 #[derive(Debug)]
 enum Handle {
-    Opening { settle_ms: u64, order: Option<OrderId> },
+    Opening {
+        settle_ms: u64,
+        order: Option<OrderId>,
+    },
     Open(Open),
     /// Not served any more, and to be closed when the next owner has it.
-    Stopped { epoch: Epoch, since: Patience },
+    Stopped {
+        epoch: Epoch,
+        since: Patience,
+    },
 }
 
 #[derive(Debug)]
@@ -185,7 +191,8 @@ impl Owner {
     /// A handle failed. Whether it was the one that is open.
     pub(super) fn lost(&mut self, shard: ShardId, epoch: Epoch, effects: &mut Vec<Effect>) -> bool {
         let current = self.epoch(shard) == Some(epoch);
-        let stopped = matches!(self.handles.get(&shard), Some(Handle::Stopped { epoch: stopped, .. }) if *stopped == epoch);
+        let stopped =
+            matches!(self.handles.get(&shard), Some(Handle::Stopped { epoch: stopped, .. }) if *stopped == epoch);
         if current || stopped {
             self.drop_handle(shard, effects);
         }

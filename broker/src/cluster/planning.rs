@@ -141,4 +141,3 @@ impl Reign {
 fn is_moving(phase: Phase) -> bool {
     matches!(phase, Phase::Releasing { .. } | Phase::Ordered { .. })
 }
-

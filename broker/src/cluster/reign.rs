@@ -8,8 +8,8 @@ use super::barrier::Barrier;
 use super::event::Effect;
 use super::members::{Arrival, Member, Members};
 use super::message::{
-    Action, Answer, BrokerView, CATALOG_SHARD, ControllerRef, Epoch, Heartbeat, Incarnation, Order, OrderId, ShardId,
-    ShardView, View,
+    Action, Answer, BrokerId, BrokerView, CATALOG_SHARD, ControllerRef, Epoch, Heartbeat, Incarnation, Order, OrderId,
+    ShardId, ShardView, View,
 };
 use super::time::{Moment, Now, Patience};
 use super::timing::Timing;
@@ -35,8 +35,9 @@ pub(super) struct Reign {
     proof: Option<Now>,
     proof_asked: Option<Patience>,
     view: Arc<View>,
-    /// The last view of the controller before, when this broker had one.
-    predecessors: Option<Arc<View>>,
+    /// The last view before this reign.
+    before: Arc<View>,
+    /// The controller before, when that view is its.
     predecessor: Option<Incarnation>,
     orders: u64,
     /// Brokers that are to be answered.
@@ -69,7 +70,7 @@ impl Reign {
             proof: None,
             proof_asked: None,
             predecessor: named.map(|predecessor| predecessor.incarnation),
-            predecessors: named.map(|_| view.clone()),
+            before: view.clone(),
             view,
             orders: 0,
             due: BTreeSet::new(),
@@ -101,7 +102,8 @@ impl Reign {
         if arrival != Arrival::Left {
             self.due.insert(incarnation);
         }
-        let unconfirmed = self.members.get(incarnation).is_some_and(|member| member.claims().iter().any(|claim| !claim.active));
+        let unconfirmed =
+            self.members.get(incarnation).is_some_and(|member| member.claims().iter().any(|claim| !claim.active));
         let recent = self.proof_asked.is_some_and(|asked| at.patience.since(asked) < PROOF_PAUSE_MS);
         if unconfirmed && !recent {
             // An opening is confirmed only by a proof that is younger.
@@ -128,7 +130,7 @@ impl Reign {
                 // A failure is tried again only after a while: the store may be asking for rest.
                 let Some(epoch) = epoch else { return };
                 assignment.reading = None;
-                let before = self.predecessors.as_ref().and_then(|view| view.shards.get(shard));
+                let before = self.before.shards.get(shard);
                 let before = before.filter(|before| Some(before.incarnation) == self.predecessor);
                 assignment.epoch_read(at, epoch, before.map(|before| before.epoch));
             }
@@ -179,15 +181,20 @@ impl Reign {
     }
 
     fn renew_view(&mut self, at: &Moment, effects: &mut Vec<Effect>) {
-        let brokers: BTreeMap<_, _> = self.members.registered().map(|(id, member)| (id, broker_view(member))).collect();
+        let mut brokers: BTreeMap<_, _> =
+            self.members.registered().map(|(id, member)| (id, broker_view(member))).collect();
         let supported: Vec<Versions> =
             self.members.registered().map(|(_, member)| member.heartbeat.broker.versions).collect();
         let versions = match at.patience >= self.all_heard {
             true => self.view.versions.raised(&supported),
             false => self.view.versions,
         };
-        let shards = self.assignments.iter().filter_map(|(shard, assignment)| Some((*shard, self.served(*shard, assignment)?)));
-        let shards: BTreeMap<_, _> = shards.collect();
+        let shards =
+            self.assignments.iter().filter_map(|(shard, assignment)| Some((*shard, self.served(*shard, assignment)?)));
+        let mut shards: BTreeMap<_, _> = shards.collect();
+        if at.patience < self.all_heard {
+            self.add_unheard(&mut brokers, &mut shards);
+        }
         let own = self.members.get(self.controller.incarnation).and_then(Member::id);
         let same = self.view.controller == self.controller.epoch
             && self.view.brokers == brokers
@@ -202,6 +209,25 @@ impl Reign {
         self.view = Arc::new(View { controller, version, controller_id: own, brokers, shards, versions });
         effects.push(Effect::ViewChanged);
         self.due.extend(self.members.iter().map(|(incarnation, _)| incarnation));
+    }
+
+    /// Brokers that have not come to this controller yet are shown as they were before: most are well, and clients
+    /// should go on with them.
+    fn add_unheard(&self, brokers: &mut BTreeMap<BrokerId, BrokerView>, shards: &mut BTreeMap<ShardId, ShardView>) {
+        let gone = |broker: &BrokerView| {
+            let known = |member: &Member| member.heartbeat.broker.address == broker.address;
+            Some(broker.incarnation) == self.predecessor || self.members.iter().any(|(_, member)| known(member))
+        };
+        for (id, broker) in self.before.brokers.iter().filter(|(_, broker)| !gone(broker)) {
+            brokers.entry(*id).or_insert_with(|| broker.clone());
+        }
+        for (shard, before) in &self.before.shards {
+            let unclaimed = self.assignments.get(shard).is_some_and(|assignment| assignment.phase == Phase::Unknown);
+            let owner = brokers.get(&before.owner).is_some_and(|owner| owner.incarnation == before.incarnation);
+            if unclaimed && owner {
+                shards.entry(*shard).or_insert(*before);
+            }
+        }
     }
 
     /// A shard is shown with an owner when that owner says that it serves it.

@@ -53,8 +53,7 @@ impl ActiveVersions {
 
     /// Why a broker cannot join, when that is so: one sentence.
     pub(super) fn refusal(self, versions: &Versions) -> Option<String> {
-        let pairs =
-            [("protocol", self.protocol, versions.protocol), ("catalog", self.catalog, versions.catalog)];
+        let pairs = [("protocol", self.protocol, versions.protocol), ("catalog", self.catalog, versions.catalog)];
         pairs.into_iter().find(|(_, active, range)| *active != 0 && !range.holds(*active)).map(|(what, active, range)| {
             format!(
                 "the cluster uses {what} version {active}, and this broker supports {range}; install a release that supports it"
