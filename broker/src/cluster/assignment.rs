@@ -95,7 +95,9 @@ impl Assignment {
             Phase::Unknown if at.patience >= self.free_at && self.epoch.is_some() => {
                 Phase::Free { clean: None, avoid: None }
             }
-            Phase::Held { by, .. } if members.get(by).is_none() && at.patience >= self.free_at => {
+            Phase::Held { by, .. }
+                if members.get(by).is_none_or(|member| !member.hears()) && at.patience >= self.free_at =>
+            {
                 Phase::Free { clean: None, avoid: None }
             }
             Phase::Releasing { by, .. } if at.patience >= self.free_at => Phase::Free { clean: None, avoid: Some(by) },
@@ -117,7 +119,8 @@ impl Assignment {
     /// The highest epoch wins: whoever has it has fenced the others.
     fn notice_claims(&mut self, shard: ShardId, members: &Members) {
         let Some(known) = self.epoch else { return };
-        let claims = members.iter().flat_map(|(incarnation, member)| {
+        // Who cannot be told anything cannot be confirmed either.
+        let claims = members.iter().filter(|(_, member)| member.hears()).flat_map(|(incarnation, member)| {
             member.claims().iter().filter(|claim| claim.shard == shard).map(move |claim| (claim.epoch, incarnation))
         });
         let Some((epoch, by)) = claims.max() else { return };
@@ -144,6 +147,20 @@ impl Assignment {
         {
             let moving = matches!(self.phase, Phase::Releasing { .. });
             self.phase = Phase::Free { clean: Some(epoch), avoid: moving.then_some(by) };
+        }
+    }
+
+    /// A broker has stopped, and said so.
+    pub(super) fn left(&mut self, at: &Moment, broker: Incarnation) {
+        if self.leased.is_some_and(|(by, _)| by == broker) {
+            self.leased = None;
+            self.free_at = at.patience;
+        }
+        match self.phase {
+            Phase::Held { by, epoch } | Phase::Releasing { by, epoch, .. } if by == broker => {
+                self.phase = Phase::Free { clean: Some(epoch), avoid: None };
+            }
+            _ => {}
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Candidate {
     pub(super) shards: BTreeSet<ShardId>,
     /// Shards may be moved here to even things out; a broker that came a moment ago waits.
     pub(super) settled: bool,
+    /// It has failed to open a shard not long ago: only when there is no other.
+    pub(super) shaky: bool,
 }
 
 /// Number of shards by zone.
@@ -31,7 +33,7 @@ fn zone_loads(candidates: &[Candidate]) -> BTreeMap<&str, usize> {
 pub(super) fn place(candidates: &[Candidate], avoid: Option<Incarnation>) -> Option<Incarnation> {
     let zones = zone_loads(candidates);
     let rank = |candidate: &&Candidate| {
-        let avoided = Some(candidate.incarnation) == avoid;
+        let avoided = Some(candidate.incarnation) == avoid || candidate.shaky;
         (avoided, candidate.shards.len(), zones.get(&*candidate.zone).copied().unwrap_or(0), candidate.id)
     };
     candidates.iter().min_by_key(rank).map(|candidate| candidate.incarnation)
@@ -70,6 +72,7 @@ mod tests {
             zone: Arc::from(*zone),
             shards: shards.iter().copied().collect(),
             settled: true,
+            shaky: false,
         };
         spec.iter().enumerate().map(candidate).collect()
     }

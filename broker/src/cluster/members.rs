@@ -21,6 +21,10 @@ pub(super) struct Member {
     first_sequence: u64,
     /// When it last showed that it hears this controller.
     heard: Patience,
+    /// Until when it may have a lease on the catalog.
+    pub(super) leased_until: Patience,
+    /// When an order to open a shard last failed there.
+    failed: Option<Patience>,
     /// Its wall clock is so far from the cluster's that it gets no shards.
     pub(super) skewed: bool,
 }
@@ -38,7 +42,7 @@ impl Member {
     }
 
     /// Whether it has shown that answers reach it: one that is only heard cannot be given anything.
-    fn hears(&self) -> bool {
+    pub(super) fn hears(&self) -> bool {
         self.heartbeat.heard >= self.first_sequence
     }
 
@@ -50,7 +54,12 @@ impl Member {
     }
 
     pub(super) fn is_settled(&self, at: &Moment, timing: &Timing) -> bool {
-        at.patience.since(self.joined) >= timing.join_delay_ms
+        at.patience.since(self.joined) >= timing.join_delay_ms && !self.is_shaky(at, timing)
+    }
+
+    /// Whether it has failed to open a shard not long ago: others come first.
+    pub(super) fn is_shaky(&self, at: &Moment, timing: &Timing) -> bool {
+        self.failed.is_some_and(|failed| at.patience.since(failed) < timing.move_pause_ms)
     }
 }
 
@@ -72,6 +81,10 @@ pub(super) enum Arrival {
 impl Members {
     pub(super) fn get(&self, incarnation: Incarnation) -> Option<&Member> {
         self.by_incarnation.get(&incarnation)
+    }
+
+    pub(super) fn get_mut(&mut self, incarnation: Incarnation) -> Option<&mut Member> {
+        self.by_incarnation.get_mut(&incarnation)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Incarnation, &Member)> {
@@ -113,9 +126,14 @@ impl Members {
             joined: at.patience,
             first_sequence: heartbeat.sequence,
             heard: at.patience,
+            leased_until: at.patience,
+            failed: None,
             skewed,
             heartbeat: heartbeat.clone(),
         });
+        if heartbeat.failed_orders != member.heartbeat.failed_orders {
+            member.failed = Some(at.patience);
+        }
         if heartbeat.heard > member.heartbeat.heard || heartbeat.heard + 1 >= heartbeat.sequence {
             member.heard = at.patience;
         }
@@ -124,11 +142,13 @@ impl Members {
     }
 
     /// A broker that comes with the address of another is that other's next life: its id is free. Its shards are not,
-    /// until its leases are over.
+    /// and it is not forgotten, until its leases are over: this may be the late message of an earlier life.
     fn supersede(&mut self, broker: &Identity) {
-        self.by_incarnation.retain(|incarnation, member| {
-            *incarnation == broker.incarnation || member.heartbeat.broker.address != broker.address
-        });
+        for (incarnation, member) in &mut self.by_incarnation {
+            if *incarnation != broker.incarnation && member.heartbeat.broker.address == broker.address {
+                member.standing = Standing::Waiting;
+            }
+        }
     }
 
     fn standing(&self, heartbeat: &Heartbeat, may_lease: bool, active: ActiveVersions) -> Standing {

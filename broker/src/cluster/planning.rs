@@ -37,6 +37,7 @@ impl Reign {
                 zone: member.heartbeat.broker.zone.clone(),
                 shards: self.shards_of(incarnation),
                 settled: member.is_settled(at, &self.timing),
+                shaky: member.is_shaky(at, &self.timing),
             })
         };
         able.filter_map(candidate).collect()

@@ -26,6 +26,8 @@ pub(super) struct Reign {
     pub(super) controller: ControllerRef,
     /// From then on, whoever is not registered has been silent for the failover time.
     pub(super) all_heard: Patience,
+    /// From then on, versions are raised.
+    raise_at: Patience,
     /// The first controller of a cluster has nobody to wait for.
     first: bool,
     pub(super) members: Members,
@@ -58,12 +60,14 @@ impl Reign {
     ) -> Self {
         let first = controller.epoch == 1;
         let all_heard = if first { at.patience } else { at.patience + timing.failover_ms };
+        let raise_at = at.patience + timing.failover_ms;
         let named = predecessor.filter(|predecessor| predecessor.epoch == view.controller);
         let mut reign = Self {
             barrier: Barrier::new(at, timing.catalog_bound_ms, !first),
             timing,
             controller,
             all_heard,
+            raise_at,
             first,
             members: Members::default(),
             assignments: Assignments::new(),
@@ -99,9 +103,11 @@ impl Reign {
             return;
         }
         self.followed |= incarnation != self.controller.incarnation;
-        if arrival != Arrival::Left {
-            self.due.insert(incarnation);
+        if arrival == Arrival::Left {
+            self.assignments.values_mut().for_each(|assignment| assignment.left(at, incarnation));
+            return;
         }
+        self.due.insert(incarnation);
         let unconfirmed =
             self.members.get(incarnation).is_some_and(|member| member.claims().iter().any(|claim| !claim.active));
         let recent = self.proof_asked.is_some_and(|asked| at.patience.since(asked) < PROOF_PAUSE_MS);
@@ -157,7 +163,8 @@ impl Reign {
             self.place_free(at);
             self.plan_moves(at);
         }
-        let applied = self.members.registered().map(|(_, member)| member.heartbeat.catalog_version);
+        let leased = self.members.iter().filter(|(_, member)| member.leased_until > at.patience);
+        let applied = leased.map(|(_, member)| member.heartbeat.catalog_version);
         effects.extend(self.barrier.settle(at, applied).map(|version| Effect::CatalogSettled { version }));
         self.renew_view(at, effects);
     }
@@ -185,7 +192,7 @@ impl Reign {
             self.members.registered().map(|(id, member)| (id, broker_view(member))).collect();
         let supported: Vec<Versions> =
             self.members.registered().map(|(_, member)| member.heartbeat.broker.versions).collect();
-        let versions = match at.patience >= self.all_heard {
+        let versions = match at.patience >= self.raise_at {
             true => self.view.versions.raised(&supported),
             false => self.view.versions,
         };
@@ -245,7 +252,7 @@ impl Reign {
         let until = received.patience + self.timing.failover_ms;
         let mut granted = Vec::new();
         let member = self.members.get(to)?;
-        for claim in member.claims().iter().filter(|_| member.id().is_some()) {
+        for claim in member.claims().iter().filter(|_| member.id().is_some() && member.hears()) {
             if let Some(assignment) = self.assignments.get_mut(&claim.shard)
                 && assignment.is_grantable(at, to, claim.epoch, claim.active)
             {
@@ -254,7 +261,10 @@ impl Reign {
             }
         }
         let orders = self.orders_for(to);
-        let member = self.members.get(to)?;
+        let member = self.members.get_mut(to)?;
+        if member.id().is_some() {
+            member.leased_until = until;
+        }
         Some(Answer {
             controller: self.controller.clone(),
             to,

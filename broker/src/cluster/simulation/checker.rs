@@ -130,6 +130,15 @@ impl Checker {
         self.acknowledged.values().map(BTreeMap::len).sum()
     }
 
+    /// The longest time that one of `shards` took until the next acknowledgement and the next read (ms).
+    pub(super) fn longest(&self, shards: &[ShardId], time: u64) -> u64 {
+        let longest = |last: &BTreeMap<ShardId, u64>, gaps: &BTreeMap<ShardId, u64>| {
+            let open = |shard| time - last.get(shard).copied().unwrap_or(0);
+            shards.iter().map(|shard| gaps.get(shard).copied().unwrap_or(0).max(open(shard))).max().unwrap_or(0)
+        };
+        longest(&self.last_write, &self.write_gap).max(longest(&self.last_read, &self.read_gap))
+    }
+
     /// Gaps are measured from now on.
     pub(super) fn measure_from(&mut self, time: u64) {
         self.last_write.values_mut().chain(self.last_read.values_mut()).for_each(|last| *last = time);

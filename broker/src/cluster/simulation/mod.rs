@@ -7,6 +7,7 @@ mod converged;
 mod faults;
 mod host;
 mod mutation;
+mod network;
 mod scenarios;
 mod workload;
 mod world;
