@@ -11,7 +11,7 @@ impl Node {
         match message {
             Message::Heartbeat(heartbeat) => self.take_heartbeat(at, from, *heartbeat, effects),
             Message::Answer(answer) => self.take_answer(at, *answer, effects),
-            Message::NotController(newest) => {
+            Message::Newest(newest) => {
                 if newest.is_some_and(|newest| self.finder.learn(at, &newest)) {
                     self.heartbeat_due = at.patience;
                 } else if self.finder.known.as_ref().is_some_and(|known| known.address == from) {
@@ -43,7 +43,7 @@ impl Node {
 
     fn take_heartbeat(&mut self, at: &Moment, from: Address, heartbeat: Heartbeat, effects: &mut Vec<Effect>) {
         let Some(reign) = &mut self.reign else {
-            let message = Message::NotController(self.finder.known.clone());
+            let message = Message::Newest(self.finder.known.clone());
             effects.push(Effect::Send { to: from, message });
             return;
         };
@@ -100,7 +100,9 @@ impl Node {
         if let Standing::Registered(_) = answer.standing {
             let from = sent.offset(answer.proof_offset_ms.min(answer.catalog_offset_ms).min(0));
             self.broker_lease = Lease::longer(self.broker_lease, Lease::new(from, lease_ms), at.now);
-            self.finder.registered();
+            if !own {
+                self.finder.registered();
+            }
         }
     }
 

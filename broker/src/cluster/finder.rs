@@ -115,7 +115,9 @@ impl Finder {
 
     /// Whether a peer should leave this controller, or a newer one, alone.
     pub(super) fn hears(&self, at: &Moment, controller: Epoch) -> bool {
-        let recently = self.heard.is_some_and(|heard| at.patience.since(heard) < self.timing.failover_ms);
+        // Half of it: otherwise the first who misses a dead controller is told that the others still heard it.
+        let limit = self.timing.failover_ms / 2;
+        let recently = self.heard.is_some_and(|heard| at.patience.since(heard) < limit);
         recently && self.known_epoch() >= controller
     }
 

@@ -61,12 +61,13 @@ pub enum Message {
     Heartbeat(Box<Heartbeat>),
     /// To a broker: for a heartbeat, and again whenever something changes for it.
     Answer(Box<Answer>),
-    /// For a heartbeat, from a broker that is not the controller: the newest controller it knows.
-    NotController(Option<ControllerRef>),
+    /// The newest controller that the sender knows: instead of an answer when it is none itself, and to everybody when
+    /// it has become one.
+    Newest(Option<ControllerRef>),
     /// To a peer: do you hear the controller?
     Ask { round: u64, controller: Epoch },
-    /// `heard`: this peer had an answer of this controller, or a newer one, within the failover time, and by a proof
-    /// that was fresh.
+    /// `heard`: this peer had an answer of this controller, or a newer one, within half the failover time, and by a
+    /// proof that was fresh.
     Heard { round: u64, heard: bool, newest: Option<ControllerRef> },
     /// To the broker that shall become controller now: the one before has stopped writing to shard 0.
     Resign { controller: Epoch },

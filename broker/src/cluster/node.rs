@@ -192,6 +192,11 @@ impl Node {
             self.reign = Some(reign);
             self.heartbeat_due = at.patience;
             effects.push(Effect::BecameController { epoch: object.epoch });
+            let others = self.view.brokers.values().filter(|broker| broker.address != object.address);
+            effects.extend(others.map(|broker| Effect::Send {
+                to: broker.address.clone(),
+                message: Message::Newest(Some(object.clone())),
+            }));
         } else if wanted && self.owner.epoch(CATALOG_SHARD) == Some(object.epoch) {
             // Another broker's name under the epoch that is ours: give way.
             self.owner.lost(CATALOG_SHARD, object.epoch, effects);

@@ -26,6 +26,8 @@ pub(super) struct Reign {
     pub(super) controller: ControllerRef,
     /// From then on, whoever is not registered has been silent for the failover time.
     pub(super) all_heard: Patience,
+    /// From then on, shards are placed: others have had the time to register.
+    place_at: Patience,
     /// From then on, versions are raised.
     raise_at: Patience,
     /// The first controller of a cluster has nobody to wait for.
@@ -60,6 +62,7 @@ impl Reign {
     ) -> Self {
         let first = controller.epoch == 1;
         let all_heard = if first { at.patience } else { at.patience + timing.failover_ms };
+        let place_at = at.patience + timing.heartbeat_ms;
         let raise_at = at.patience + timing.failover_ms;
         let named = predecessor.filter(|predecessor| predecessor.epoch == view.controller);
         let mut reign = Self {
@@ -67,6 +70,7 @@ impl Reign {
             timing,
             controller,
             all_heard,
+            place_at,
             raise_at,
             first,
             members: Members::default(),
@@ -159,7 +163,7 @@ impl Reign {
                 effects.push(Effect::ReadEpoch { shard: *shard, request: *requests });
             }
         }
-        if self.is_proven(at) {
+        if self.is_proven(at) && at.patience >= self.place_at {
             self.place_free(at);
             self.plan_moves(at);
         }

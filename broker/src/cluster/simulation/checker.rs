@@ -28,7 +28,10 @@ pub(super) struct Checker {
 type Check = Result<(), String>;
 
 impl Checker {
-    pub(super) fn opened(&mut self, host: usize, shard: ShardId, epoch: Epoch) -> Check {
+    pub(super) fn opened(&mut self, host: usize, shard: ShardId, epoch: Epoch, expected: Option<Epoch>) -> Check {
+        if expected.is_none_or(|expected| epoch != expected + 1) {
+            return Err(format!("host {host} opened shard {shard} in epoch {epoch}, and {expected:?} was expected"));
+        }
         match self.opened.insert((shard, epoch), host) {
             None => Ok(()),
             Some(other) => Err(format!("two writers in epoch {epoch} of shard {shard}: hosts {other} and {host}")),

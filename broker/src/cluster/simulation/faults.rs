@@ -35,7 +35,9 @@ impl World {
             Act::SteadyJump(host, ms) => self.hosts[host].steady_offset_ms += ms as i64,
             Act::Slow(factor) => self.conditions.bucket_ms = Conditions::default().bucket_ms * factor,
             Act::Timeouts(per_mille) => self.conditions.timeouts = per_mille,
+            Act::Stick(host, stuck) => self.hosts[host].stuck = stuck,
             Act::Drain(host) => {
+                self.hosts[host].draining = self.hosts[host].node.is_some();
                 if self.hosts[host].node.is_some() {
                     self.event(host, super::super::Event::Drain);
                 }
@@ -54,7 +56,10 @@ impl World {
         self.conditions = Conditions::default();
         self.cuts.iter_mut().flatten().for_each(|cut| *cut = false);
         for host in 0..self.hosts.len() {
-            self.hosts[host].wall_offset_ms = 0;
+            (self.hosts[host].wall_offset_ms, self.hosts[host].stuck) = (0, false);
+            if self.hosts[host].draining {
+                self.act(Act::Stop(host));
+            }
             if self.hosts[host].paused {
                 self.resume(host);
             }
@@ -80,7 +85,7 @@ impl World {
             1 => self.random.random_range(2_000..9_000),
             _ => self.random.random_range(9_000..30_000),
         };
-        let (begin, end): (Vec<Act>, Vec<Act>) = match self.random.random_range(0..16) {
+        let (begin, end): (Vec<Act>, Vec<Act>) = match self.random.random_range(0..17) {
             0 => (vec![Act::Kill(host)], vec![Act::Start(host)]),
             1 | 2 => (vec![Act::Pause(host)], vec![Act::Resume(host)]),
             3 => (vec![Act::Suspend(host)], vec![Act::Resume(host)]),
@@ -104,6 +109,7 @@ impl World {
             12 => (vec![Act::SteadyJump(host, 30_000)], vec![]),
             13 => (vec![Act::Slow(self.random.random_range(5..40))], vec![Act::Slow(1)]),
             14 => (vec![Act::Timeouts(self.random.random_range(10..300))], vec![Act::Timeouts(0)]),
+            15 => (vec![Act::Stick(host, true)], vec![Act::Stick(host, false)]),
             _ => match self.random.random_range(0..2) {
                 0 => (vec![Act::Drain(host)], vec![Act::Stop(host), Act::Start(host)]),
                 _ => (vec![Act::Stop(host)], vec![Act::Start(host)]),

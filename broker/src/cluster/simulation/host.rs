@@ -55,7 +55,13 @@ pub(super) struct Host {
     pub(super) steady_offset_ms: i64,
     /// The steady clock stands still since then.
     pub(super) frozen: Option<u64>,
+    /// It was told to hand everything over.
+    pub(super) draining: bool,
     pub(super) drained: bool,
+    /// Changes of the catalog do not arrive.
+    pub(super) stuck: bool,
+    /// Openings under way: the epochs that were expected.
+    pub(super) opening: BTreeMap<ShardId, Epoch>,
     pub(super) refused: Option<Arc<str>>,
 }
 
@@ -77,7 +83,10 @@ impl Host {
             wall_offset_ms: 0,
             steady_offset_ms: 1_000_000,
             frozen: None,
+            draining: false,
             drained: false,
+            stuck: false,
+            opening: BTreeMap::new(),
             refused: None,
         }
     }
@@ -89,7 +98,7 @@ impl Host {
 
     pub(super) fn start(&mut self, time: u64, timing: Timing, data_shards: u32, seed: u64) {
         self.life += 1;
-        self.drained = false;
+        (self.draining, self.drained) = (false, false);
         let incarnation = Incarnation(Uuid::from_u128((((self.index as u128) << 16) | u128::from(self.life)) << 96));
         let identity = Identity {
             incarnation,
@@ -106,6 +115,7 @@ impl Host {
         self.node = None;
         self.handles.clear();
         self.inbox.clear();
+        self.opening.clear();
         self.applied = 0;
         self.resume_clock(0);
         self.paused = false;

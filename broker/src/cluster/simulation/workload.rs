@@ -69,7 +69,8 @@ impl World {
             }
             Done::Event(event) => self.event(index, event),
             Done::Opened { shard, epoch, end } => {
-                let checked = self.checker.opened(index, shard, epoch);
+                let expected = self.hosts[index].opening.get(&shard).copied();
+                let checked = self.checker.opened(index, shard, epoch, expected);
                 self.check(checked);
                 let handle = Handle {
                     epoch,
@@ -205,7 +206,7 @@ impl World {
 
     /// The stream of catalog changes.
     fn follow(&mut self, leader: usize, follower: usize) {
-        let reachable = !self.cuts[leader][follower] && !self.cuts[follower][leader];
+        let reachable = !self.hosts[follower].stuck && !self.cuts[leader][follower] && !self.cuts[follower][leader];
         if !reachable || !self.hosts[leader].is_running() || !self.hosts[follower].is_running() {
             return;
         }

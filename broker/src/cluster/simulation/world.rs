@@ -76,6 +76,8 @@ pub(super) enum Act {
     WallJump(usize, i64),
     WallRight(usize),
     SteadyJump(usize, u64),
+    /// The stream of catalog changes stops, and goes on.
+    Stick(usize, bool),
     Slow(u64),
     Timeouts(u32),
     Drain(usize),
@@ -292,7 +294,10 @@ impl World {
             Effect::ListControllers => self.request(index, Op::List),
             Effect::CreateController(object) => self.request(index, Op::Create(object)),
             Effect::ReadEpoch { shard, request } => self.request(index, Op::ReadEpoch { shard, request }),
-            Effect::OpenShard { shard, expected } => self.request(index, Op::Raise { shard, expected }),
+            Effect::OpenShard { shard, expected } => {
+                self.hosts[index].opening.insert(shard, expected);
+                self.request(index, Op::Raise { shard, expected });
+            }
             Effect::ProveShard { shard, epoch } => {
                 let began = self.now(index);
                 self.request(index, Op::Prove { shard, epoch, began });
