@@ -14,8 +14,10 @@ use super::message::{Address, CATALOG_SHARD, ControllerRef, Epoch, Incarnation, 
 use super::time::{Moment, Patience};
 use super::timing::Timing;
 
+/// The bucket's answers are waited for that much longer than those of peers (ms).
+const BUCKET_MS: u64 = 5_000;
 /// An opening of shard 0 that nobody has announced is given this long, before it counts as given up (ms).
-const UNANNOUNCED_MS: u64 = 3_000;
+const UNANNOUNCED_MS: u64 = 6_000;
 /// Without the word of most peers, patience is longer by this factor, and doubles with every reign that nobody followed.
 const LONELY_FACTOR: u64 = 2;
 const MOST_DOUBLINGS: u32 = 3;
@@ -176,8 +178,10 @@ impl Finder {
                 None
             }
             Step::Asking(inquiry) => {
-                let complete = inquiry.listed && inquiry.epoch.is_some() && inquiry.peers.values().all(|heard| *heard);
-                if !complete && at.patience < inquiry.until {
+                let bucket = inquiry.listed && inquiry.epoch.is_some();
+                let peers = inquiry.peers.values().all(|answered| *answered) || at.patience >= inquiry.until;
+                // A slow bucket is waited for, but not without end.
+                if !(bucket && peers) && at.patience < inquiry.until + BUCKET_MS {
                     return None;
                 }
                 self.decide(at, may_reign, own_address)
