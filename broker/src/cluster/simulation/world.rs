@@ -332,8 +332,7 @@ impl World {
     }
 
     fn activate(&mut self, index: usize, shard: ShardId, epoch: Epoch) {
-        let checked = self.checker.active(index, shard, epoch);
-        self.check(checked);
+        self.checker.active(shard, epoch);
         let Some(handle) = self.handle(index, shard, epoch) else { return };
         handle.active = true;
         if shard == 0 {
