@@ -82,7 +82,8 @@ pub enum Effect {
         shard: ShardId,
         epoch: Epoch,
     },
-    /// Refuse new writes, and make the others durable. Ends with `WritesStopped` or `ShardFailed`.
+    /// Flush memory while writes go on, so that the next owner has less to replay; then refuse new writes, and make the
+    /// others durable. Ends with `WritesStopped` or `ShardFailed`.
     StopWrites {
         shard: ShardId,
         epoch: Epoch,
