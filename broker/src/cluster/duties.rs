@@ -121,7 +121,7 @@ impl Node {
         }
         if let Some(reign) = &self.reign {
             let others = reign.successor(at).is_some();
-            let rid = reign.has_none(self.identity.incarnation) && self.owner.claims(at).is_empty();
+            let rid = reign.has_handed_over() && self.owner.claims(at).is_empty();
             if others && rid && self.owner.active(CATALOG_SHARD).is_some() {
                 self.owner.release_catalog(at, effects);
             }

@@ -79,6 +79,8 @@ impl Node {
         let mut effects = Vec::new();
         let at = self.patience.advance(now);
         self.clock.now_ms(now);
+        self.owner.end_leases(now);
+        self.broker_lease = self.broker_lease.filter(|lease| lease.holds(now));
         if !self.stopped {
             self.take(&at, event, &mut effects);
             self.go_on(&at, &mut effects);

@@ -239,6 +239,16 @@ impl Owner {
         }
     }
 
+    /// A lease that is over stays over, even when the wall clock is set back afterwards.
+    pub(super) fn end_leases(&mut self, now: Now) {
+        for handle in self.handles.values_mut() {
+            if let Handle::Open(open) = handle {
+                open.granted = open.granted.filter(|lease| lease.holds(now));
+                open.proven = open.proven.filter(|lease| lease.holds(now));
+            }
+        }
+    }
+
     /// Activates what is due, and asks for proofs where leases run out.
     pub(super) fn tick(&mut self, at: &Moment, view: &View, effects: &mut Vec<Effect>) {
         let mut done = Vec::new();

@@ -133,9 +133,13 @@ impl Reign {
         balance::place(&candidates, None)
     }
 
-    /// Whether a broker has nothing left to hand over.
-    pub(super) fn has_none(&self, broker: Incarnation) -> bool {
-        self.assignments.values().all(|assignment| assignment.holder() != Some(broker))
+    /// Whether everything that this broker had is served by others. An owner that is not confirmed yet would wait for
+    /// long: the next controller does not know whether another has a lease.
+    pub(super) fn has_handed_over(&self) -> bool {
+        let shown = &self.view().shards;
+        self.assignments
+            .keys()
+            .all(|shard| shown.get(shard).is_some_and(|owner| owner.incarnation != self.controller.incarnation))
     }
 }
 

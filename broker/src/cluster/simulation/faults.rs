@@ -30,6 +30,8 @@ impl World {
             Act::Resume(host) => self.resume(host),
             Act::Cut { from, to } => self.cuts[from][to] = from != to,
             Act::Join { from, to } => self.cuts[from][to] = false,
+            // Nobody sets the clock of a machine that sleeps.
+            Act::WallJump(host, _) | Act::WallRight(host) if self.hosts[host].frozen.is_some() => self.act_in(500, act),
             Act::WallJump(host, ms) => self.hosts[host].wall_offset_ms += ms,
             Act::WallRight(host) => self.hosts[host].wall_offset_ms = 0,
             Act::SteadyJump(host, ms) => self.hosts[host].steady_offset_ms += ms as i64,
@@ -56,7 +58,8 @@ impl World {
         self.conditions = Conditions::default();
         self.cuts.iter_mut().flatten().for_each(|cut| *cut = false);
         for host in 0..self.hosts.len() {
-            (self.hosts[host].wall_offset_ms, self.hosts[host].stuck) = (0, false);
+            self.hosts[host].stuck = false;
+            self.act_in(300, Act::WallRight(host));
             if self.hosts[host].draining {
                 self.act(Act::Stop(host));
             }

@@ -99,7 +99,8 @@ fn the_controllers_death_stops_no_other_shard() {
         let before = epochs(&world);
         world.act_in(1_500, Act::Kill(victim));
         measure(&mut world);
-        world.run_for(25_000);
+        // Later, planned moves make it even again.
+        world.run_for(15_000);
         own = own.max(world.checker.longest(&mine, world.time));
         other = other.max(world.checker.longest(&others, world.time));
         let after = epochs(&world);
@@ -264,6 +265,7 @@ fn a_version_is_activated_when_all_support_it() {
     let mut world = World::new(11, 3, 1, None);
     (0..3).for_each(|host| world.hosts[host].versions = versions(1, 2));
     world.hosts[2].versions = versions(1, 1);
+    world.run_for(10_000);
     settle(&mut world, 11);
     let active = |world: &World| world.hosts[0].node.as_ref().map(|node| node.view().versions);
     let before = active(&world);
