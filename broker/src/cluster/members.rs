@@ -21,6 +21,8 @@ pub(super) struct Member {
     first_sequence: u64,
     /// When it last showed that it hears this controller.
     heard: Patience,
+    /// It has not shown so for the failover time.
+    deaf: bool,
     /// Until when it may have a lease on the catalog.
     pub(super) leased_until: Patience,
     /// When an order to open a shard last failed there.
@@ -43,7 +45,7 @@ impl Member {
 
     /// Whether it has shown that answers reach it: one that is only heard cannot be given anything.
     pub(super) fn hears(&self) -> bool {
-        self.heartbeat.heard >= self.first_sequence
+        self.heartbeat.heard >= self.first_sequence && !self.deaf
     }
 
     /// Whether it can be given shards.
@@ -119,13 +121,19 @@ impl Members {
             return Arrival::Old;
         }
         self.supersede(&heartbeat.broker);
-        let standing = self.standing(&heartbeat, may_lease, active);
+        let last_heard = self.get(incarnation).map_or(0, |member| member.heartbeat.heard);
+        let hears = heartbeat.heard > last_heard || heartbeat.heard + 1 >= heartbeat.sequence;
+        let standing = match self.get(incarnation) {
+            Some(member) if member.deaf && !hears => Standing::Waiting,
+            _ => self.standing(&heartbeat, may_lease, active),
+        };
         let member = self.by_incarnation.entry(incarnation).or_insert_with(|| Member {
             standing: Standing::Waiting,
             received: *at,
             joined: at.patience,
             first_sequence: heartbeat.sequence,
             heard: at.patience,
+            deaf: false,
             leased_until: at.patience,
             failed: None,
             skewed,
@@ -134,8 +142,8 @@ impl Members {
         if heartbeat.failed_orders != member.heartbeat.failed_orders {
             member.failed = Some(at.patience);
         }
-        if heartbeat.heard > member.heartbeat.heard || heartbeat.heard + 1 >= heartbeat.sequence {
-            member.heard = at.patience;
+        if hears {
+            (member.heard, member.deaf) = (at.patience, false);
         }
         (member.heartbeat, member.standing, member.received, member.skewed) = (heartbeat, standing, *at, skewed);
         if new { Arrival::New } else { Arrival::Known }
@@ -180,14 +188,14 @@ impl Members {
         }
     }
 
-    /// Forgets who has been silent, or deaf, for the failover time. Whether anybody was.
-    pub(super) fn expire(&mut self, at: &Moment, timing: &Timing) -> bool {
-        let before = self.by_incarnation.len();
-        self.by_incarnation.retain(|_, member| {
-            let silent = at.patience.since(member.received.patience) >= timing.failover_ms;
-            let deaf = at.patience.since(member.heard) >= timing.failover_ms;
-            !silent && !deaf
-        });
-        self.by_incarnation.len() < before
+    /// Forgets who has been silent for the failover time. Who has been deaf as long keeps no id, but is remembered: it
+    /// may have heard the last answers, and have leases.
+    pub(super) fn expire(&mut self, at: &Moment, timing: &Timing) {
+        self.by_incarnation.retain(|_, member| at.patience.since(member.received.patience) < timing.failover_ms);
+        for member in self.by_incarnation.values_mut() {
+            if at.patience.since(member.heard) >= timing.failover_ms {
+                (member.deaf, member.standing) = (true, Standing::Waiting);
+            }
+        }
     }
 }
