@@ -13,7 +13,9 @@ pub(super) struct Checker {
     /// The newest epoch in which a shard was served, by shard.
     served: BTreeMap<ShardId, Epoch>,
     opened: BTreeMap<(ShardId, Epoch), usize>,
-    controller: Epoch,
+    controllers: BTreeMap<Epoch, usize>,
+    /// By host and life.
+    believed: BTreeMap<(usize, u64), Epoch>,
     /// The newest catalog version that was answered.
     pub(super) settled: u64,
     pub(super) reigns: usize,
@@ -38,12 +40,21 @@ impl Checker {
         }
     }
 
+    /// Two that both took over may announce it in any order, but never with the same epoch.
     pub(super) fn became_controller(&mut self, host: usize, epoch: Epoch) -> Check {
         self.reigns += 1;
-        let before = std::mem::replace(&mut self.controller, epoch);
-        match epoch > before {
+        match self.controllers.insert(epoch, host) {
+            None => Ok(()),
+            Some(other) => Err(format!("hosts {other} and {host} were both controller in epoch {epoch}")),
+        }
+    }
+
+    /// What a process believes to be the controller's epoch, only ever grows.
+    pub(super) fn believes(&mut self, host: usize, life: u64, epoch: Epoch) -> Check {
+        let before = self.believed.insert((host, life), epoch).unwrap_or(0);
+        match epoch >= before {
             true => Ok(()),
-            false => Err(format!("host {host} became controller in epoch {epoch} after {before}")),
+            false => Err(format!("host {host} went from controller {before} back to {epoch}")),
         }
     }
 

@@ -282,6 +282,9 @@ impl World {
         }
         let Some(node) = &mut self.hosts[index].node else { return };
         let effects = node.handle(now, event);
+        let believed = node.controller().map_or(0, |controller| controller.epoch);
+        let checked = self.checker.believes(index, self.hosts[index].life, believed);
+        self.check(checked);
         effects.into_iter().for_each(|effect| self.effect(index, effect));
     }
 
