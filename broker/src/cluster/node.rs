@@ -146,7 +146,8 @@ impl Node {
     fn take_shard(&mut self, at: &Moment, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Opened { shard, epoch } => {
-                if self.owner.opened(at, shard, epoch, effects) && shard == CATALOG_SHARD {
+                let wanted = self.owner.opened(at, shard, epoch, effects);
+                if wanted && shard == CATALOG_SHARD {
                     let (id, incarnation) = (self.id, self.identity.incarnation);
                     let address = self.identity.address.clone();
                     self.finder.opened(at, ControllerRef { epoch, id, incarnation, address });
@@ -159,7 +160,8 @@ impl Node {
                 }
             }
             Event::ShardFailed { shard, epoch } => {
-                if self.owner.lost(shard, epoch, effects) && shard == CATALOG_SHARD {
+                let was_open = self.owner.lost(shard, epoch, effects);
+                if was_open && shard == CATALOG_SHARD {
                     self.step_down(at, effects);
                 }
             }

@@ -146,8 +146,8 @@ impl Owner {
     fn release(&mut self, at: &Moment, shard: ShardId, epoch: Epoch, effects: &mut Vec<Effect>) {
         match self.handles.get_mut(&shard) {
             Some(Handle::Open(open)) if open.epoch <= epoch && open.active => {
-                if !open.stopping {
-                    open.stopping = true;
+                let told = std::mem::replace(&mut open.stopping, true);
+                if !told {
                     effects.push(Effect::StopWrites { shard, epoch: open.epoch });
                 }
             }
