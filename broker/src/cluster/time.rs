@@ -84,12 +84,16 @@ pub(super) struct Moment {
     pub(super) patience: Patience,
 }
 
+/// Between two events of a process that runs (ms).
+const USUAL_GAP_MS: u64 = 100;
+
 /// Counts the time in which the process runs.
 #[derive(Debug)]
 pub(super) struct PatienceClock {
     last: Monotonic,
     patience: Patience,
-    /// A longer gap between two events counts as this (ms): in the rest of it, nothing could have been heard.
+    /// A longer gap between two events (ms) counts as a short one: in the rest of it, nothing could have been heard, or
+    /// it is the clock that jumped.
     longest_gap_ms: u64,
 }
 
@@ -101,7 +105,7 @@ impl PatienceClock {
     pub(super) fn advance(&mut self, now: Now) -> Moment {
         let gap = now.monotonic.since(self.last);
         self.last = self.last.max(now.monotonic);
-        self.patience = self.patience + gap.min(self.longest_gap_ms);
+        self.patience = self.patience + if gap > self.longest_gap_ms { USUAL_GAP_MS } else { gap };
         Moment { now, patience: self.patience }
     }
 }
@@ -119,8 +123,8 @@ mod tests {
         let at = |ms| Now { monotonic: Monotonic::from_millis(ms), wall_ms: 0 };
         let mut clock = PatienceClock::new(Monotonic::from_millis(1_000), 500);
         assert_eq!(clock.advance(at(1_100)).patience, Patience(100));
-        assert_eq!(clock.advance(at(61_100)).patience, Patience(600));
-        assert_eq!(clock.advance(at(60_000)).patience, Patience(600));
-        assert_eq!(clock.advance(at(61_200)).patience, Patience(700));
+        assert_eq!(clock.advance(at(61_100)).patience, Patience(200));
+        assert_eq!(clock.advance(at(60_000)).patience, Patience(200));
+        assert_eq!(clock.advance(at(61_200)).patience, Patience(300));
     }
 }
