@@ -153,6 +153,9 @@ impl Reign {
 
     /// Decides what is to be decided now. Orders go out with the answers that become due.
     pub(super) fn tick(&mut self, at: &Moment, requests: &mut u64, effects: &mut Vec<Effect>) {
+        // One that is too old stays so, even when the wall clock is set back afterwards.
+        let limit = i64::try_from(self.timing.failover_ms).unwrap_or(i64::MAX);
+        self.proof = self.proof.filter(|proof| at.now.longest_since(*proof) < limit);
         self.members.expire(at, &self.timing);
         for (shard, assignment) in &mut self.assignments {
             assignment.observe(at, *shard, &self.members, &self.timing);
