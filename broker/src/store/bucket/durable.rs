@@ -33,7 +33,7 @@ pub(super) async fn run(
     loop {
         let (durable, closed) = {
             let status = status.borrow_and_update();
-            (status.durable_seq, status.close_reason.clone())
+            (status.durable_seq, status.close_reason)
         };
         settle(&shared, &mut queue, durable);
         if let Some(reason) = closed {
