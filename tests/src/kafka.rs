@@ -90,7 +90,8 @@ impl Kafka {
         std::fs::write(&properties, text)?;
         let cluster_id = BASE64_URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
         let formatted = java(options.heap)?
-            .args(["kafka.tools.StorageTool", "format", "--standalone", "-t", &cluster_id, "-c"])
+            // In one word: an id may begin with a dash.
+            .args(["kafka.tools.StorageTool", "format", "--standalone", &format!("--cluster-id={cluster_id}"), "-c"])
             .arg(&properties)
             .output()?;
         let said = String::from_utf8_lossy(&formatted.stderr);

@@ -121,10 +121,19 @@ fn ensure_cluster(files: &Files) -> Result<Cluster, TrustError> {
     if let Some(found) = files.read(CLUSTER, Access::Public)? {
         return parse_json(files, CLUSTER, &found);
     }
-    // Kafka's form of a cluster id: a random UUID as 22 characters.
-    let cluster_id = BASE64_URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
-    let cluster = Cluster { cluster_id, bootstrap_servers: Vec::new() };
+    let cluster = Cluster { cluster_id: new_cluster_id(), bootstrap_servers: Vec::new() };
     parse_json(files, CLUSTER, &files.create(CLUSTER, Access::Public, &to_json(&cluster))?)
+}
+
+/// Kafka's form of a cluster id: a random UUID as 22 characters. Like Kafka's it never begins with a dash, which command lines
+/// would take for an option.
+fn new_cluster_id() -> String {
+    loop {
+        let id = BASE64_URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+        if !id.starts_with('-') {
+            return id;
+        }
+    }
 }
 
 fn ensure_authority(files: &Files, cluster_id: &str, now_ms: i64) -> Result<Authority, TrustError> {

@@ -205,3 +205,9 @@ fn names_that_no_certificate_can_carry_are_left_out() {
         assert!(!names.contains(name), "{name}");
     }
 }
+
+#[test]
+fn a_cluster_id_can_stand_on_a_command_line() {
+    let ids: Vec<_> = std::iter::repeat_with(new_cluster_id).take(1000).collect();
+    assert!(ids.iter().all(|id| id.len() == 22 && !id.starts_with('-')), "{ids:?}");
+}
