@@ -30,15 +30,19 @@ pub fn topic_name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
+/// Asks as clients do: again, while a broker that has just started makes or reads the logs of its coordinators.
+pub fn when_loaded<A>(mut ask: impl FnMut() -> Result<A>, code: impl Fn(&A) -> i16) -> Result<A> {
+    let not_yet = [ResponseError::CoordinatorLoadInProgress, ResponseError::CoordinatorNotAvailable];
+    until(Duration::from_secs(20), "the coordinator has read its log", || match ask() {
+        Ok(answer) if not_yet.iter().any(|error| error.code() == code(&answer)) => None,
+        answer => Some(answer),
+    })?
+}
+
 /// A new producer id and its epoch.
 pub fn init_producer_id(connection: &mut Connection) -> Result<(i64, i16)> {
     let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
-    // A broker that has just started may still be busy with its transactions.
-    let not_yet = [ResponseError::CoordinatorLoadInProgress, ResponseError::CoordinatorNotAvailable];
-    let answer = until(Duration::from_secs(20), "a producer id is given", || match connection.call(&request, 4) {
-        Ok(answer) if not_yet.iter().any(|error| error.code() == answer.error_code) => None,
-        answer => Some(answer),
-    })??;
+    let answer = when_loaded(|| connection.call(&request, 4), |answer| answer.error_code)?;
     check(answer.error_code, "InitProducerId")?;
     Ok((answer.producer_id.0, answer.producer_epoch))
 }
@@ -178,22 +182,12 @@ pub fn commit(connection: &mut Connection, group: &str, topic: &str, offset: i64
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![topic]);
-    let error = until(GROUPS_READ, "groups are served", || {
-        let code = connection.call(&request, 8).and_then(|answer| {
-            let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-            Ok(partition.context("a commit answer without a partition")?.error_code)
-        });
-        (!matches!(code, Ok(code) if is_loading(code))).then_some(code)
-    })??;
-    check(error, "OffsetCommit")
-}
-
-/// How long a broker may take to read its groups, or to make the partitions that keep them.
-const GROUPS_READ: Duration = Duration::from_secs(20);
-
-/// Whether a client would ask again: the group's coordinator is still reading.
-fn is_loading(code: i16) -> bool {
-    code == ResponseError::CoordinatorLoadInProgress.code()
+    let commit = || {
+        let answer = connection.call(&request, 8)?;
+        let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+        Ok(partition.context("a commit answer without a partition")?.error_code)
+    };
+    check(when_loaded(commit, |code| *code)?, "OffsetCommit")
 }
 
 /// The committed offset; -1 when there is none.
@@ -202,10 +196,7 @@ pub fn committed(connection: &mut Connection, group: &str, topic: &str) -> Resul
     let request = OffsetFetchRequest::default()
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
         .with_topics(Some(vec![topic]));
-    let answer = until(GROUPS_READ, "groups are served", || match connection.call(&request, 7) {
-        Ok(answer) if is_loading(answer.error_code) => None,
-        answer => Some(answer),
-    })??;
+    let answer = when_loaded(|| connection.call(&request, 7), |answer| answer.error_code)?;
     check(answer.error_code, "OffsetFetch")?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     let partition = partition.context("an offset answer without a partition")?;

@@ -14,7 +14,7 @@ use lockgate_tests::broker::{Broker, Options};
 use lockgate_tests::longer;
 use lockgate_tests::operator::Operator;
 use lockgate_tests::program::{Surroundings, installed, run, workspace};
-use lockgate_tests::requests::{produce_request, produced};
+use lockgate_tests::requests::{produce_request, produced, when_loaded};
 use lockgate_tests::wire::{Connection, Login, check};
 use rand::Rng;
 
@@ -69,7 +69,7 @@ fn batches_sent_at_once_begin_a_transaction_in_their_order() -> Result<()> {
     let id = TransactionalId(StrBytes::from_static_str("txn-pipelined"));
     let init = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
     let init = init.with_transactional_id(Some(id.clone()));
-    let producer = connection.call(&init, 5)?;
+    let producer = when_loaded(|| connection.call(&init, 5), |answer| answer.error_code)?;
     check(producer.error_code, "InitProducerId")?;
     let (mut producer_id, mut epoch) = (producer.producer_id, producer.producer_epoch);
     for transaction in 0..20 {

@@ -6,7 +6,9 @@ use anyhow::Result;
 use kafka_protocol::messages::{DescribeTransactionsRequest, InitProducerIdRequest};
 
 use crate::batch::Batch;
-use crate::requests::{PRODUCE, add_to_transaction, end_transaction, produce_request, produced, transactional_id};
+use crate::requests::{
+    PRODUCE, add_to_transaction, end_transaction, produce_request, produced, transactional_id, when_loaded,
+};
 use crate::tools::Stage;
 use crate::until;
 use crate::wire::{Connection, check};
@@ -20,7 +22,7 @@ fn begin(connection: &mut Connection, id: &str, topic: &str) -> Result<(i64, i16
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(transactional_id(id)))
         .with_transaction_timeout_ms(TIMEOUT_MS);
-    let answer = connection.call(&request, 4)?;
+    let answer = when_loaded(|| connection.call(&request, 4), |answer| answer.error_code)?;
     check(answer.error_code, "InitProducerId")?;
     let producer = (answer.producer_id.0, answer.producer_epoch);
     check(add_to_transaction(connection, id, producer, topic)?, "AddPartitionsToTxn")?;
